@@ -65,6 +65,8 @@ var exitKinds = []struct {
 	{&fleet.CancelledError{}, 75},
 	{errNotEnded, 75},
 	{listError{}, 2},
+	{fleet.ErrNoRun, 2},
+	{fleet.ErrOtherTarget, 2},
 }
 
 // exitPriority lists the exit codes from the worst to the mildest. A run with several

@@ -111,6 +111,17 @@ func (c *QueueCmd) withQueue(ctx context.Context, out *printer, patient bool, f 
 // runID matches the ID of a run.
 var runID = regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`)
 
+// refuseRuns returns an error if a word for a download of this machine is a run of a fleet, with the command for
+// that.
+func refuseRuns(command string, words []string) error {
+	for _, word := range words {
+		if _, err := os.Lstat(word); err != nil && runID.MatchString(word) {
+			return &settingError{fmt.Sprintf("%q", word), "is a run of a fleet", "type: pawl queue " + command + " " + word}
+		}
+	}
+	return nil
+}
+
 // listRuns returns all runs, the oldest first.
 func listRuns(ctx context.Context, b fleet.Broker) ([]fleet.Run, error) {
 	runs, err := fleet.ListRuns(ctx, b)
@@ -221,7 +232,11 @@ func (c *QueueCancelCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 // Run deletes what the queue keeps of the run.
 func (c *QueueDeleteCmd) Run(ctx context.Context, q *QueueCmd, out *printer) error {
 	return c.change(ctx, q, out, func(ctx context.Context, b fleet.Broker, run fleet.Run) error {
-		if run.State != fleet.Complete && run.Control != fleet.Cancelled {
+		over, err := isOver(ctx, b, run)
+		if err != nil {
+			return err
+		}
+		if !over {
 			return &settingError{fmt.Sprintf("run %q", run.ID), "has not ended", "stop it first, with: pawl queue cancel " + run.ID}
 		}
 		if err := fleet.DeleteRun(ctx, b, run.ID); err != nil {
@@ -230,6 +245,15 @@ func (c *QueueDeleteCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 		out.note("run %s is deleted from the queue; its files stay", run.ID)
 		return nil
 	})
+}
+
+// isOver reports whether no worker has anything left to do for a run, although perhaps nobody has collected it.
+func isOver(ctx context.Context, b fleet.Broker, run fleet.Run) (bool, error) {
+	if run.State == fleet.Complete || run.Control == fleet.Cancelled {
+		return true, nil
+	}
+	s, err := fleet.StatusOf(ctx, b, run.ID)
+	return err == nil && allEnded(s), err
 }
 
 // Run writes the report.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/list"
@@ -47,6 +49,9 @@ func newQueueRig(t *testing.T) *queueRig {
 		if err := b.CreateQueue(t.Context(), id, []string{"h00"}); err != nil {
 			t.Fatal(err)
 		}
+		if state == fleet.Submitted {
+			r.log(id, "0", fleet.Report{Sent: []string{"0"}})
+		}
 		r.put(id, fleet.Run{Version: 1, Lists: []string{"/lists/" + string(state) + ".txt"}, Dir: "/data", Created: time.Now(), State: state, Control: fleet.Running})
 	}
 	return r
@@ -57,6 +62,19 @@ func (r *queueRig) put(id string, run fleet.Run) {
 	text, err := json.Marshal(run)
 	if err == nil {
 		_, err = r.runs.Put(r.Context(), id, text)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// log adds an entry to the log of a run.
+func (r *queueRig) log(run, id string, entry fleet.Report) {
+	r.Helper()
+	entry.Version = 1
+	text, err := json.Marshal(entry)
+	if err == nil {
+		err = r.broker.Append(r.Context(), run, id, text)
 	}
 	if err != nil {
 		r.Fatal(err)
@@ -142,6 +160,16 @@ func TestQueueOptions(t *testing.T) {
 		if strings.Contains(c.stdout+c.stderr, "secret") {
 			t.Errorf("%s: the secret is shown:\n%s", tt.args, c.stderr)
 		}
+	}
+}
+
+// TestQueueOfDaemon checks that the commands of the other queue know what a run is.
+func TestQueueOfDaemon(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, command := range []string{"pause", "resume"} {
+		var out, errs bytes.Buffer
+		code := run([]string{command, "--state", t.TempDir(), runGoing}, &out, &errs)
+		commandResult{code, out.String(), errs.String()}.wantExit(t, 2, "is a run of a fleet", "pawl queue "+command+" "+runGoing)
 	}
 }
 
@@ -309,7 +337,7 @@ func TestQueueStatus(t *testing.T) {
 	c.wantExit(t, 0)
 	for _, row := range []string{
 		`RUN +STATE +HERE +FAILED +OF +RATE +ETA +LISTS`,
-		runGoing + ` +running +0 +0 +0 +- +- +submitted.txt`,
+		runGoing + ` +running +0 +0 +1 +- +- +submitted.txt`,
 		runReading + ` +reading lists +0 +0 +0\+ +- +- +submitting.txt`,
 		runEnded + ` +ended +- +- +- +- +- +complete.txt`,
 	} {
@@ -387,24 +415,14 @@ func TestQueueReport(t *testing.T) {
 	r := newQueueRig(t)
 	dir := t.TempDir()
 	report, failed := filepath.Join(dir, "R.json"), filepath.Join(dir, "failed")
-	log := func(id string, entry fleet.Report) {
-		t.Helper()
-		entry.Version = 1
-		text, err := json.Marshal(entry)
-		if err == nil {
-			err = r.broker.Append(t.Context(), runGoing, id, text)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	file := func(name string) mirror.Item {
 		return mirror.Item{Path: name, Entry: list.Entry{URLs: []string{"https://example.org/" + name}, Size: -1, List: "/lists/submitted.txt", Line: 1}}
 	}
-	log("1", fleet.Report{Sent: []string{"a", "b"}})
-	log("2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: fleet.Result{Size: 10, Fetched: 10}}}})
+	r.log(runGoing, "1", fleet.Report{Sent: []string{"a", "b"}, Ended: []fleet.Ended{{ID: "0", File: file("0.bin"), State: mirror.Unchanged, Rounds: 1}}})
+	r.log(runGoing, "2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: fleet.Result{Size: 10, Fetched: 10}}}})
 	r.pawl("watch", "report", runGoing, "--report", report).wantExit(t, 75, "1 fetched", "1 is left")
-	log("3", fleet.Report{Ended: []fleet.Ended{{ID: "b", File: file("b.bin"), State: mirror.Failed, Rounds: 3, Kind: "refused", Error: "HTTP error 404"}}})
+	r.pawl("submit", "delete", runGoing).wantExit(t, 2, "has not ended")
+	r.log(runGoing, "3", fleet.Report{Ended: []fleet.Ended{{ID: "b", File: file("b.bin"), State: mirror.Failed, Rounds: 3, Kind: "refused", Error: "HTTP error 404"}}})
 	c := r.pawl("watch", "report", runGoing[:6], "--report", report, "--failed", failed, "--wait")
 	if c.exit == 0 || c.exit == 75 || !strings.Contains(c.stderr, "1 failed") {
 		t.Errorf("exit code %d, want one for a failed file\n%s", c.exit, c.stderr)
@@ -416,4 +434,55 @@ func TestQueueReport(t *testing.T) {
 		t.Errorf("the failed files are %s", text)
 	}
 	r.pawl("watch", "report", "nonsense").wantExit(t, 2, "not in the queue")
+	if c := r.pawl("watch", "status", runGoing); !regexp.MustCompile(runGoing + ` +ended +2 +1 +3 `).MatchString(c.stdout) {
+		t.Errorf("pawl queue status: %s%s", c.stdout, c.stderr)
+	}
+	r.pawl("submit", "delete", runGoing).wantExit(t, 0, "is deleted")
+}
+
+// TestQueueWholeRun submits a list, works, and asks for the run in between and afterwards.
+func TestQueueWholeRun(t *testing.T) {
+	skipUnderRace(t)
+	r := newQueueRig(t)
+	srv := faultserver.New()
+	defer srv.Close()
+	home := t.TempDir()
+	dir := filepath.Join(home, "data")
+	var lines strings.Builder
+	for i := range 12 {
+		name := fmt.Sprintf("f%d.bin", i)
+		srv.Put(name, faultserver.NewFile(5000, uint64(i)))
+		fmt.Fprintln(&lines, srv.URL+"/"+name)
+	}
+	fmt.Fprintln(&lines, srv.URL+"/missing.bin")
+	if err := os.WriteFile(filepath.Join(home, "files.txt"), []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(role string, args ...string) (string, int) {
+		cmd := pawlCommand(home, args...)
+		cmd.Env = append(cmd.Env, "PAWL_QUEUE="+r.nats.URL(), "PAWL_QUEUE_CA="+r.nats.CA(), "PAWL_QUEUE_CREDS="+r.nats.Creds(role))
+		cmd.Stderr = r.Output()
+		out, _ := cmd.Output()
+		return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
+	}
+	id, code := start("submit", "mirror", "-q", "files.txt", "-d", dir, "--shared", "--detach")
+	if code != 0 || !runID.MatchString(id) {
+		t.Fatalf("--detach: exit code %d, printed %q", code, id)
+	}
+	if c := r.pawl("watch", "status", id); !regexp.MustCompile(id + ` +running +0 +0 +13 .* files\.txt`).MatchString(c.stdout) {
+		t.Errorf("before: %s%s", c.stdout, c.stderr)
+	}
+	r.pawl("watch", "report", id).wantExit(t, 75, "13 are left")
+	if _, code := start("work", "work", "--deadline", "60s", "-q", "-d", dir, "--shared", "--once", "--run", id, "--state", filepath.Join(home, "worker")); code != 0 {
+		t.Errorf("the worker: exit code %d", code)
+	}
+	if c := r.pawl("watch", "status", id); !regexp.MustCompile(id + ` +ended +12 +1 +13 `).MatchString(c.stdout) {
+		t.Errorf("after: %s%s", c.stdout, c.stderr)
+	}
+	r.pawl("watch", "report", id, "--wait").wantExit(t, 8, "12 fetched", "1 failed")
+	for i := range 12 {
+		if info, err := os.Stat(filepath.Join(dir, fmt.Sprintf("f%d.bin", i))); err != nil || info.Size() != 5000 {
+			t.Errorf("a file: %v", err)
+		}
+	}
 }

@@ -179,7 +179,7 @@ func (r runRow) counts() (here, failed, of, rate, left string) {
 // state returns the state of a run for people, with the reason why it does not run.
 func (r runRow) state() string {
 	switch {
-	case r.run.State == fleet.Complete:
+	case r.run.State == fleet.Complete, r.Status != nil && allEnded(*r.Status):
 		return "ended"
 	case r.run.Control == fleet.Cancelled:
 		return withReason("cancelled", r.run.Reason)
@@ -189,6 +189,15 @@ func (r runRow) state() string {
 		return "reading lists"
 	}
 	return "running"
+}
+
+// allEnded reports whether everything was queued, and has ended.
+func allEnded(s fleet.Status) bool {
+	n := 0
+	for _, files := range s.Ended {
+		n += files
+	}
+	return s.Run.State == fleet.Submitted && n == s.Sent
 }
 
 func withReason(state, reason string) string {

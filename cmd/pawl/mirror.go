@@ -138,7 +138,7 @@ func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(64 << 20)
 	if c.isGiven() { // a submitter needs more for millions of files, and the limit would make it collect all the time
-		debug.SetGCPercent(100)
+		debug.SetGCPercent(50)
 		debug.SetMemoryLimit(math.MaxInt64)
 	}
 	var err error

@@ -26,26 +26,42 @@ type queueSite struct {
 	broker fleet.Broker
 }
 
-func newQueueSite(t *testing.T) *queueSite {
-	s := &queueSite{site: newSite(t), nats: natstest.Start(t, natstest.Options{})}
-	b, err := fleet.ConnectNATS(t.Context(), fleet.NATSOptions{URLs: []string{s.nats.URL()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	s.broker = b
+func newQueueSite(t *testing.T, o natstest.Options) *queueSite {
+	s := &queueSite{site: newSite(t), nats: natstest.Start(t, o)}
+	s.broker = s.connect("submit")
 	return s
 }
 
-// withQueue returns the arguments of a submitter.
-func (s *queueSite) withQueue(args ...string) []string {
-	return append([]string{"--shared", "--queue", s.nats.URL()}, args...)
+// connect returns a connection with a role.
+func (s *queueSite) connect(role string) fleet.Broker {
+	s.Helper()
+	b, err := fleet.ConnectNATS(s.Context(), fleet.NATSOptions{URLs: []string{s.nats.URL()}, CA: s.nats.CA(), Creds: s.nats.Creds(role)})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { b.Close() })
+	return b
 }
 
-// run returns the only run that has not ended.
+// queueArgs returns the arguments that name the queue, for a role.
+func (s *queueSite) queueArgs(role string, args ...string) []string {
+	all := []string{"--shared", "--queue", s.nats.URL()}
+	if s.nats.CA() != "" {
+		all = append(all, "--queue-ca", s.nats.CA(), "--queue-creds", s.nats.Creds(role))
+	}
+	return append(all, args...)
+}
+
+// withQueue returns the arguments of a submitter.
+func (s *queueSite) withQueue(args ...string) []string { return s.queueArgs("submit", args...) }
+
+// run waits for a run that has not ended, and returns it.
 func (s *queueSite) run() fleet.Run {
 	s.Helper()
-	for {
+	for begun := time.Now(); ; {
+		if time.Since(begun) > 30*time.Second {
+			s.Fatal("there is no run")
+		}
 		runs, err := fleet.ListRuns(s.Context(), s.broker)
 		if err != nil {
 			s.Fatal(err)
@@ -62,7 +78,8 @@ func (s *queueSite) run() fleet.Run {
 // startWorker starts a worker with a state directory of its own. The result ends it.
 func (s *queueSite) startWorker() (stop func()) {
 	s.Helper()
-	p := s.startCommand(pawlCommand(s.dir, "work", "--queue", s.nats.URL(), "-d", "out", "--shared", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s"))
+	args := append([]string{"work"}, s.queueArgs("work", "-d", "out", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s")...)
+	p := s.startCommand(pawlCommand(s.dir, args...))
 	stop = sync.OnceFunc(func() {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		p.wait().wantExit(143)
@@ -97,20 +114,21 @@ func (s *site) putMixed() {
 		u+"/wrong", "  checksum=sha-256="+strings.Repeat("0", 64), u+"/none2", "  dir=deep", "  size=2000")
 }
 
-// TestMirrorQueue checks that a run through a queue has the report, the list of --failed and the exit code of one machine, that
+// TestMirrorQueue checks, with users of their own for each role, that a run through a queue has the report, the list of --failed and the exit code of one machine, that
 // queue report has the same from the log alone, and that the next run finds all files here.
 func TestMirrorQueue(t *testing.T) {
 	t.Parallel()
-	s := newQueueSite(t)
+	s := newQueueSite(t, natstest.Options{Roles: true})
 	s.putMixed()
 	rounds := []string{"--rounds", "2", "--round-wait", "10ms", "--tries", "1"}
 	s.runPawl(append([]string{"mirror", "-d", "out", "--report", "want", "--failed", "want-failed", "list"}, rounds...)...).wantExit(32)
 	want := s.report("want")
 	must(s.testRun, os.RemoveAll(filepath.Join(s.dir, "out")))
 	must(s.testRun, os.RemoveAll(filepath.Join(s.dir, "state")))
+	p := s.startMirror(s.withQueue(append([]string{"--report", "got", "--failed", "got-failed", "list"}, rounds...)...)...)
+	s.run()
 	stop := s.startWorker()
-	o := s.runMirror(s.withQueue(append([]string{"--report", "got", "--failed", "got-failed", "list"}, rounds...)...)...).wantExit(32)
-	o.wantStderr("3 of 7 files are here: 3 fetched", "4 failed: ", "1 line of the lists cannot be used")
+	p.wait().wantExit(32).wantStderr("3 of 7 files are here: 3 fetched", "4 failed: ", "1 line of the lists cannot be used")
 	if got := s.report("got"); jsonText(withoutTimes(got)) != jsonText(withoutTimes(want)) {
 		t.Errorf("report:\ngot  %s\nwant %s", jsonText(withoutTimes(got)), jsonText(withoutTimes(want)))
 	}
@@ -132,7 +150,7 @@ func (s *queueSite) wantReportOfLog(id string, want readReport) {
 	s.Helper()
 	out := &printer{stdout: new(strings.Builder), stderr: new(strings.Builder)}
 	path := filepath.Join(s.dir, "log")
-	err := runReport{Report: path, Failed: path + "-failed", Wait: true}.run(s.Context(), &Globals{}, out, s.broker, id)
+	err := runReport{Report: path, Failed: path + "-failed", Wait: true}.run(s.Context(), &Globals{}, out, s.connect("watch"), id)
 	if code := exitCode(err); code != want.Summary.Exit {
 		s.Errorf("report of the log: got exit code %d, %v, want %d", code, err, want.Summary.Exit)
 	}
@@ -148,7 +166,7 @@ func (s *queueSite) wantReportOfLog(id string, want readReport) {
 // nothing again, and ends it.
 func TestMirrorQueueDetach(t *testing.T) {
 	t.Parallel()
-	s := newQueueSite(t)
+	s := newQueueSite(t, natstest.Options{})
 	s.addMany(300, sameSize(100))
 	s.writeListOfAll("list")
 	o := s.runMirror(s.withQueue("--detach", "list")...).wantExit(0)
@@ -173,7 +191,7 @@ func TestMirrorQueueDetach(t *testing.T) {
 // TestMirrorQueueEnds checks how a run ends for the submitter that is interrupted, cancelled, or out of time.
 func TestMirrorQueueEnds(t *testing.T) {
 	t.Parallel()
-	s := newQueueSite(t)
+	s := newQueueSite(t, natstest.Options{})
 	s.addMany(2, sameSize(100))
 	s.writeListOfAll("list")
 	p := s.startMirror(s.withQueue("list")...)
@@ -229,6 +247,8 @@ func TestMirrorQueueUsage(t *testing.T) {
 	} {
 		s.runMirror(append(strings.Fields(tt.args), "list")...).wantExit(2).wantStderr("pawl: error: ", tt.want)
 	}
+	// A dry run needs no queue.
+	s.runMirror("--queue", "nats://127.0.0.1:1", "--shared", "--dry-run", "list").wantExit(0).wantStderr("a: would be fetched")
 	if n := len(s.srv.Requests()); n > 0 {
 		t.Errorf("got %d requests", n)
 	}

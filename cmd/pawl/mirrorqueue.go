@@ -116,7 +116,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 		return nil, err
 	}
 	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
-		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach}
+		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
 		if c.Shared {
 			o.Stamp = l.store.Stamp
 		}
@@ -264,24 +264,31 @@ func (q *queueRun) detach(rec *mirrorRecorder) error {
 // would show the same twice; double would show a pause late.
 const statusInterval = 5 * time.Second
 
-// watch keeps q.sessions, and prints when the run is paused, goes on, or has no worker.
+// maxSilence is how long the queue may take to answer before the user is told. A guess: a cluster of servers elects a leader in a
+// few seconds; double would let the user wonder.
+const maxSilence = 10 * time.Second
+
+// watch keeps q.sessions, and prints when the run is paused, goes on, or has no worker, and when the queue does not answer.
 func (q *queueRun) watch(ctx context.Context) {
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
-	control, hadWorkers := fleet.Running, true
+	control, hadWorkers, answers := fleet.Running, true, true
 	for {
 		if run := q.submitter.Run(); run.Control != control {
 			control = run.Control
 			q.noteControl(run)
 		}
-		if sessions, err := fleet.Sessions(ctx, q.broker); err == nil {
-			q.mu.Lock()
-			q.sessions = sessions
-			q.mu.Unlock()
-			if has := len(sessions) > 0; has != hadWorkers {
-				hadWorkers = has
-				q.noteWorkers(has)
-			}
+		sessions, err := q.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if answers != (err == nil) {
+			answers = err == nil
+			q.out.note("%s", map[bool]string{true: "the queue answers again", false: "the queue does not answer; waiting for it, while the workers go on"}[answers])
+		}
+		if has := len(sessions) > 0; err == nil && has != hadWorkers {
+			hadWorkers = has
+			q.noteWorkers(has)
 		}
 		select {
 		case <-tick.C:
@@ -289,6 +296,19 @@ func (q *queueRun) watch(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// look asks the queue which workers there are.
+func (q *queueRun) look(ctx context.Context) ([]fleet.SessionInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxSilence)
+	defer cancel()
+	sessions, err := fleet.Sessions(ctx, q.broker)
+	if err == nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.sessions = sessions
+	}
+	return sessions, err
 }
 
 func (q *queueRun) noteControl(run fleet.Run) {

@@ -203,6 +203,9 @@ func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
 // Run pauses downloads of the daemon.
 func (c *PauseCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if err := refuseRuns("pause", c.Downloads); err != nil {
+		return err
+	}
 	client, err := g.findDaemon(out)
 	if err != nil {
 		return err

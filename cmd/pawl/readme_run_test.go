@@ -36,6 +36,10 @@ var commandsNotRun = map[string]string{
 	"pawl pause":                            "needs a daemon, as in TestDaemonCommands",
 	"pawl add --list LIST":                  "needs a daemon, as in TestDaemonLists",
 	"pawl list --watch":                     "needs a terminal, as in TestWatch",
+
+	"pawl mirror files.txt -d /data --shared --queue tls://q.example.com": "needs a queue",
+	"pawl work -d /data --shared --queue tls://q.example.com":             "does not end by itself, and needs a queue",
+	"pawl queue status --queue tls://q.example.com":                       "needs a queue, as in TestQueueStatus",
 }
 
 // TestReadmeCommands runs each command that the README shows, as it is there. The commands

@@ -73,6 +73,9 @@ func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 
 // Run resumes the named downloads, or all unfinished ones.
 func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if err := refuseRuns("resume", c.Downloads); err != nil {
+		return err
+	}
 	return c.thenOnEnd(ctx, out, func() error { return c.run(ctx, g, out) })
 }
 

@@ -228,7 +228,7 @@ func TestWorkRefuses(t *testing.T) {
 		{"no place", []string{"-d", "out"}, 2, "--shared"},
 		{"not mounted", []string{"-d", "other", "--shared"}, 2, "is the file system mounted?"},
 		{"no queue", []string{"-d", "out", "--shared", "--queue", ""}, 2, "--queue"},
-		{"other run", []string{"-d", "out", "--shared", "--run", "x-1"}, 1, "no such run"},
+		{"other run", []string{"-d", "out", "--shared", "--run", "x-1"}, 2, "no such run"},
 		{"key", []string{"-d", "out", "--shared", "--queue-key-file", "out/.pawl-target"}, 2, "64 hex digits"},
 		{"other lease", []string{"-d", "out", "--shared", "--lease", "2m"}, 1, "lease of this fleet"},
 	} {

@@ -35,6 +35,9 @@ const (
 	longestBack = 10 * time.Minute
 	// maxReport limits the files, and maxReportBytes the JSON, of an entry of the log.
 	maxReport, maxReportBytes = 256, 192 << 10
+	// tellWait is how long an outcome waits for others of its batch, so that one entry of the log has several. At half, the
+	// broker syncs twice as many; double is a delay that people notice in the progress of the submitter.
+	tellWait = 200 * time.Millisecond
 	// saveTime limits one write of a checkpoint. It is tried again.
 	saveTime = 10 * time.Second
 )
@@ -48,7 +51,6 @@ type batchRun struct {
 	r      *workerRun
 	lane   string
 	batch  Batch
-	files  *fetchers
 	begun  time.Time
 	ctx    context.Context // ends with cancel, and with that of the membership
 	cancel context.CancelCauseFunc
@@ -102,6 +104,7 @@ func (b *batchRun) setMessage(msg Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.msg = msg
+	b.cp.Backs++ // nobody has died
 }
 
 func (b *batchRun) message() Message {
@@ -176,6 +179,9 @@ func (b *batchRun) extend(ctx context.Context) {
 func (b *batchRun) open() (wait time.Duration, ok bool) {
 	bucket, err := b.m.o.Broker.Bucket(b.ctx, runBucketPrefix+b.batch.Run, 0)
 	if err != nil {
+		if b.ctx.Err() == nil {
+			b.m.complain(b.batch.Run, err.Error())
+		}
 		return time.Second, false
 	}
 	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: fmt.Sprint(b.m.session.ID(), "-", b.m.taken.Add(1))}
@@ -208,8 +214,6 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 			return untriedWait, false
 		}
 	}
-	b.m.complain(b.batch.Run, "")
-	b.files = b.m.fetchers(b.r)
 	for _, i := range cp.givenUp() {
 		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
 	}
@@ -298,9 +302,6 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 	}
 	file = it.File
 	file.Path = filepath.Join(b.m.o.Dir, rel)
-	if it.Private {
-		b.r.lists.Store(file.Entry.List, true)
-	}
 	return &file, nil
 }
 
@@ -349,10 +350,11 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 
 // prepare imports what an earlier worker has of a file, and returns what fetches it.
 func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	if !b.later {
-		return b.files.first, nil
-	}
 	st, it := b.m.o.Store, &b.batch.Items[i]
+	fetch := b.m.fetchers(b.r, it.Private)
+	if !b.later {
+		return fetch.first, nil
+	}
 	b.mu.Lock()
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
@@ -360,12 +362,12 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		if hasPart && part.Owner != b.m.o.Host {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
 		}
-		return b.files.again, nil
+		return fetch.again, nil
 	}
 	own, err := st.ByTarget(file.Path)
 	if err == nil && own.State == store.Done {
 		if st.Intact(own) {
-			return b.files.again, nil
+			return fetch.again, nil
 		}
 		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
 	}
@@ -380,9 +382,9 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		}
 	}
 	if replaces {
-		return b.files.over, nil
+		return fetch.over, nil
 	}
-	return b.files.again, nil
+	return fetch.again, nil
 }
 
 // importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
@@ -466,11 +468,18 @@ func (b *batchRun) tellFailed(i int, err error) {
 	b.m.o.OnOutcome(o)
 }
 
-// tellSoon appends outcomes to the log until ctx ends. What comes while it waits for the broker is one entry.
+// tellSoon appends outcomes to the log until ctx ends.
 func (b *batchRun) tellSoon(ctx context.Context) {
 	for {
 		select {
 		case <-b.wake:
+			timer := time.NewTimer(tellWait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			}
 			if err := b.tellAll(b.ctx); err != nil && ctx.Err() == nil { // finish tries it again
 				b.m.sleep(time.Second)
 				notify(b.wake)
@@ -551,14 +560,20 @@ func (b *batchRun) saveOften(ctx context.Context) {
 	}
 }
 
-// hasNewPart reports whether a file in work has a part file that no checkpoint names. Without one, the next worker begins anew
-// and leaves the part file behind.
+// hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
+// checkpoint, the next worker begins anew and leaves the part file behind; with that of another version, it fetches wrong pieces again.
 func (b *batchRun) hasNewPart() bool {
+	if !b.m.o.Shared {
+		return false
+	}
 	b.mu.Lock()
 	var paths []string
+	var saved []store.Record
 	for i, run := range b.running {
-		if _, ok := b.cp.Parts[i]; !ok && b.m.o.Shared {
-			paths = append(paths, run.path)
+		if p, ok := b.cp.Parts[i]; !ok {
+			paths, saved = append(paths, run.path), append(saved, store.Record{})
+		} else if p.Handoff != nil {
+			paths, saved = append(paths, run.path), append(saved, p.Handoff.Record)
 		}
 	}
 	b.mu.Unlock()
@@ -566,7 +581,18 @@ func (b *batchRun) hasNewPart() bool {
 		return false
 	}
 	records, err := b.m.o.Store.LookupTargets(paths)
-	return err == nil && slices.ContainsFunc(records, func(r store.Record) bool { return r.ID != "" && r.State != store.Done && r.Held.Len() > 0 })
+	if err != nil {
+		return false
+	}
+	for i, r := range records {
+		was := saved[i]
+		switch {
+		case r.ID == "" || r.State == store.Done || r.Held.Len() == 0:
+		case was.URL == "", r.Held.Len() < was.Held.Len(), r.URL != was.URL, r.ETag != was.ETag, r.LastModified != was.LastModified:
+			return true
+		}
+	}
+	return false
 }
 
 // save writes a checkpoint. If another worker has the batch, it interrupts everything.
@@ -659,35 +685,44 @@ func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int
 	return all, nil
 }
 
-// finish ends the batch: it is done, or goes back.
+// finish ends the batch: it is done, or goes back. If it is interrupted meanwhile, it has a little more time.
 func (b *batchRun) finish() {
-	cause := context.Cause(b.ctx)
-	if errors.Is(cause, errTaken) || errors.Is(cause, errGone) {
-		b.drop()
+	if b.ctx.Err() == nil && b.complete(b.ctx) {
 		return
 	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	if cause != nil {
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+	cause := context.Cause(b.ctx)
+	if cause != nil && !errors.Is(cause, errTaken) && !errors.Is(cause, errGone) {
+		ctx, cancel := b.m.last()
+		defer cancel()
+		if b.complete(ctx) {
+			return
+		}
 	}
-	defer cancel()
+	b.mu.Lock()
+	wait := b.wait
+	b.mu.Unlock()
+	b.giveBack(wait)
+}
+
+// complete tells what has not been told, and ends the message if all files have ended. It reports whether there is nothing more
+// to do.
+func (b *batchRun) complete(ctx context.Context) bool {
 	if err := b.tellAll(ctx); err == nil {
-		err = b.publishRetries(ctx)
+		b.publishRetries(ctx) // what is not queued has not ended
 	}
 	if !b.isDone() {
-		b.mu.Lock()
-		wait := b.wait
-		b.mu.Unlock()
-		b.giveBack(wait)
-		return
+		return false
 	}
 	switch err := b.message().Done(ctx); {
 	case err == nil:
 		b.checks.delete(ctx) // best effort
 		b.forget()
-	case ctx.Err() == nil && !errors.Is(err, ErrNoRun): // it comes again
+	case ctx.Err() != nil:
+		return false
+	case !errors.Is(err, ErrNoRun): // the message comes again
 		b.save(ctx)
 	}
+	return true
 }
 
 // isDone reports whether all files have ended, and others know.
@@ -743,7 +778,7 @@ func (b *batchRun) giveBack(wait time.Duration) {
 		b.drop()
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+	ctx, cancel := b.m.last()
 	defer cancel()
 	b.mu.Lock()
 	b.cp.Now = nil
@@ -758,13 +793,14 @@ func (b *batchRun) giveBack(wait time.Duration) {
 
 // drop forgets the batch, which others have or nobody wants.
 func (b *batchRun) drop() {
-	b.m.o.OnNote(fmt.Sprintf("a batch of %d files was dropped: %v", len(b.batch.Items), context.Cause(b.ctx)))
-	for i := range b.batch.Items {
-		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
-		rec, err := b.m.o.Store.ByTarget(path)
+	cause := context.Cause(b.ctx)
+	b.m.o.OnNote(fmt.Sprintf("a batch of %d files was dropped: %v", len(b.batch.Items), cause))
+	// On a shared disk, the part file is that of the next worker, if there is one.
+	files := !b.m.o.Shared || errors.Is(cause, errGone)
+	for _, run := range b.running { // nothing is in work any more
+		rec, err := b.m.o.Store.ByTarget(run.path)
 		if err == nil && rec.State != store.Done {
-			// On a shared disk, the part file is that of the next worker.
-			b.m.o.Store.Remove(rec.ID, !b.m.o.Shared) // best effort
+			b.m.o.Store.Remove(rec.ID, files) // best effort
 		}
 	}
 }

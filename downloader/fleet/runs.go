@@ -160,13 +160,17 @@ func createRun(ctx context.Context, b Broker, id string, r Run) (Run, error) {
 	return r, err
 }
 
-// prepareQueue creates the queue of a run, and makes its limits known.
+// prepareQueue creates the queue of a run and the bucket for its checkpoints, which workers may not create, and makes its limits
+// known.
 func prepareQueue(ctx context.Context, b Broker, r Run) error {
 	if err := SetLimits(ctx, b, r.ID, r.Limits); err != nil {
 		return err
 	}
 	limits, err := ReadLimits(ctx, b)
 	if err != nil {
+		return err
+	}
+	if _, err := b.Bucket(ctx, runBucketPrefix+r.ID, 0); err != nil {
 		return err
 	}
 	return b.CreateQueue(ctx, r.ID, limits.Lanes())

@@ -36,6 +36,7 @@ type submitRig struct {
 	b      *fakebroker.Client // of the submitter
 	store  *store.Store
 	dir    string
+	place  string // directory of the workers: dir, or another one
 	run    fleet.Run
 	key    []byte // of the sealers; nil for none
 
@@ -49,7 +50,7 @@ type submitRig struct {
 func newSubmitRig(t *testing.T) *submitRig {
 	t.Helper()
 	r := &submitRig{T: t, net: faultserver.NewNetwork(), broker: fakebroker.New(), dir: t.TempDir()}
-	r.b = r.broker.Connect("submitter")
+	r.b, r.place = r.broker.Connect("submitter"), r.dir
 	r.srv = r.net.New()
 	t.Cleanup(r.srv.Close)
 	r.store = r.openStore(t.TempDir())
@@ -158,7 +159,7 @@ func (r *submitRig) work(stopping context.Context, run string) {
 	d := r.downloader(st)
 	defer d.Close()
 	defer st.FlushPublished()
-	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.dir, Update: r.run.Settings.Update})
+	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.place, Update: r.run.Settings.Update})
 	b := r.broker.Connect("worker")
 	for stopping.Err() == nil {
 		lanes, err := b.Waiting(ctx, run)
@@ -204,19 +205,19 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 			}
 		}
 		file := open.File
-		file.Path = filepath.Join(r.dir, filepath.FromSlash(file.Path))
+		file.Path = filepath.Join(r.place, filepath.FromSlash(file.Path))
 		var o mirror.Outcome
 		for ended := false; !ended; {
 			o = w.Fetch(ctx, &file, func() {})
 			file.Rounds = o.Rounds
 			ended = o.State != mirror.Failed || !mirror.MayRecover(o.Err) || o.Rounds >= r.run.Settings.Rounds
 			if !ended {
-				again := fleet.EndedOf(r.dir, it, o)
+				again := fleet.EndedOf(r.place, it, o)
 				again.Again = true
 				report.Ended = append(report.Ended, again)
 			}
 		}
-		report.Ended = append(report.Ended, fleet.EndedOf(r.dir, it, o))
+		report.Ended = append(report.Ended, fleet.EndedOf(r.place, it, o))
 	}
 	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil {
 		r.Error(err)
@@ -678,6 +679,53 @@ func TestSubmitterCancelled(t *testing.T) {
 	})
 }
 
+// With local disks of the workers the submitter records files that it does not see, and believes these records.
+func TestSubmitterLocal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Target, r.place = "", t.TempDir()
+		text := r.putMany(3)
+		local := func(o *fleet.SubmitterOptions) { o.Stamp = nil }
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, local); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		for path, o := range r.got {
+			if o.Path != filepath.Join(r.dir, path) || o.Record.Target != o.Path {
+				t.Errorf("%s: got %q, record %q", path, o.Path, o.Record.Target)
+			}
+		}
+		if c, err := r.submit(t.Context(), text, local); err != nil || c.Current != 3 {
+			t.Errorf("again: got %+v, %v", c, err)
+		}
+	})
+}
+
+// With --update, workers get the records of finished files, so that unchanged ones cost a small request.
+func TestSubmitterUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Settings.Update = true
+		text := r.putMany(3)
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		r.srv.Put("f0001", faultserver.NewFile(99, 99))
+		sent := r.srv.Sent()
+		r.withWorker("0000000000000001-2", func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 1 || c.Unchanged != 2 {
+				t.Errorf("update: got %+v, %v, %s", c, err, lines(r.summary()))
+			}
+		})
+		if n := r.srv.Sent() - sent; n > 110 {
+			t.Errorf("%d bytes were sent, want those of the changed file", n)
+		}
+	})
+}
+
 // A run has one directory.
 func TestOpenRunOtherTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -778,4 +826,104 @@ func TestErrorNames(t *testing.T) {
 			t.Errorf("%v: got a LinkError %v", err, a)
 		}
 	}
+}
+
+// The log alone has how the files ended, and waits for those that have not.
+func TestLogReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.mixedList()
+		read := func(wait bool) (*fleet.LogReader, map[string]mirror.State, []fleet.Problem, error) {
+			run, err := fleet.ReadRun(t.Context(), r.b, firstRun)
+			if err != nil {
+				t.Fatal(err)
+			}
+			states := make(map[string]mirror.State)
+			var problems []fleet.Problem
+			log := &fleet.LogReader{
+				OnOutcome: func(o mirror.Outcome) { states[o.Path] = o.State },
+				OnProblem: func(p fleet.Problem) { problems = append(problems, p) },
+			}
+			err = log.Read(t.Context(), r.b, run, wait)
+			return log, states, problems, err
+		}
+		if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		log, states, _, err := read(false)
+		if c := log.Counts(); err != nil || len(states) > 0 || c.Pending != 7 || c.Listed != 7 || !c.Read {
+			t.Errorf("before: got %+v, %v, %v", c, states, err)
+		}
+		var worker sync.WaitGroup
+		worker.Go(func() {
+			time.Sleep(10 * time.Second)
+			r.withWorker(firstRun, func() {
+				for r.waiting() > 0 {
+					time.Sleep(time.Second)
+				}
+			})
+		})
+		log, states, _, err = read(true)
+		worker.Wait()
+		if c := log.Counts(); err != nil || len(states) != 7 || c.Pending != 0 || c.Fetched != 3 || c.Failed != 4 || c.Gone != 1 || c.Bytes == 0 {
+			t.Errorf("with wait: got %+v, %v, %v", c, states, err)
+		}
+		if states[filepath.Join(r.dir, "bad\xff")] != mirror.Fetched {
+			t.Errorf("got paths %q", slices.Collect(maps.Keys(states)))
+		}
+		if err := fleet.SetControl(t.Context(), r.b, firstRun, fleet.Cancelled, true, "why"); err != nil {
+			t.Error(err)
+		}
+		var cancelled *fleet.CancelledError
+		if _, _, _, err := read(false); !errors.As(err, &cancelled) || cancelled.Reason != "why" {
+			t.Errorf("cancelled: got %v", err)
+		}
+	})
+}
+
+// Each change of a run is seen by all that watch it.
+func TestWatchRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fakebroker.New().Connect("x")
+		ctx, cancel := context.WithCancel(t.Context())
+		run, err := fleet.OpenRun(ctx, b, "k", fleet.Run{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fleet.OpenRun(ctx, b, "other", fleet.Run{}); err != nil {
+			t.Fatal(err)
+		}
+		changes, err := fleet.WatchRuns(ctx, b, run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(control fleet.Control, deleted bool) {
+			t.Helper()
+			if c := <-changes; c.Run.ID != run.ID || c.Run.Control != control || c.Deleted != deleted {
+				t.Errorf("got %+v", c)
+			}
+		}
+		want(fleet.Running, false)
+		if err := fleet.PauseFor(ctx, b, run.ID, store.ErrNoSpace); err != nil {
+			t.Error(err)
+		}
+		c := <-changes
+		if err := c.Run.PauseError(); !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("got %v", err)
+		}
+		if err := fleet.SetControl(ctx, b, run.ID, fleet.Running, false, ""); err != nil {
+			t.Error(err)
+		}
+		if c := <-changes; c.Run.PauseError() != nil {
+			t.Errorf("got %v", c.Run.PauseError())
+		}
+		if err := fleet.DeleteRun(ctx, b, run.ID); err != nil {
+			t.Error(err)
+		}
+		want("", true)
+		cancel()
+		for range changes {
+		}
+		b.Close()
+	})
 }

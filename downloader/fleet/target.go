@@ -138,7 +138,8 @@ func (l *TargetLock) Name() string { return l.name }
 
 // Close releases the lock and removes its file.
 func (l *TargetLock) Close() error {
-	os.Remove(l.path)
+	os.Remove(l.path)       // first, so that nobody finds the lock free
+	defer os.Remove(l.path) // on Windows, an open file stays
 	return l.lock.Close()
 }
 

@@ -145,13 +145,13 @@ func (w *Worker) session(ctx context.Context) error {
 	defer stop(nil)
 	m := &membership{
 		w: w, o: w.o, session: s, places: w.places, d: w.o.Downloader(w.places.Slots, w.places.Host), ctx: work, stop: stop,
-		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
+		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun), complaints: make(map[string]string),
 	}
 	w.places.Use(s)
 	m.loop()
 	m.all.Wait()
 	m.d.Close()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	end, cancel := m.last()
 	defer cancel()
 	err = context.Cause(work)
 	if errors.Is(err, errNothingLeft) {
@@ -166,6 +166,21 @@ func (w *Worker) session(ctx context.Context) error {
 		w.o.OnWarning("the session of this worker ends in a minute: " + closeErr.Error())
 	}
 	return err
+}
+
+// last returns a context for what is still told the broker: it ends endTime after the work has, or after this call if the work
+// goes on.
+func (m *membership) last() (context.Context, context.CancelFunc) {
+	ctx := context.WithoutCancel(m.ctx)
+	if m.ctx.Err() == nil {
+		return context.WithTimeout(ctx, endTime)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.endBy.IsZero() {
+		m.endBy = time.Now().Add(endTime)
+	}
+	return context.WithDeadline(ctx, m.endBy)
 }
 
 // errNothingLeft ends a worker with Once.
@@ -196,6 +211,7 @@ type membership struct {
 	reach       map[string]bool // hosts in a row that could not be reached
 	pausedUntil time.Time
 	paused      string            // why, for others
+	endBy       time.Time         // when the last call of the broker must end; zero before the work has ended
 	complaints  map[string]string // what messages cannot be worked on, and why; by run
 }
 
@@ -206,8 +222,7 @@ type workerRun struct {
 	waiting map[string]int // messages by lane
 	fresh   bool           // waiting was asked for since the last batch ended
 
-	lists sync.Map // names of lists whose files may be at private addresses
-	fetch *fetchers
+	fetch map[bool]*fetchers // by whether the files may be at private addresses
 }
 
 // A laneWork is what the worker does in one lane.
@@ -260,18 +275,11 @@ func (m *membership) pauseText(now time.Time) string {
 	return strings.Join(slices.Compact(slices.Sorted(maps.Values(m.complaints))), "; ")
 }
 
-// complain notes why the messages of a run cannot be worked on, "" if they can.
+// complain notes why some messages of a run cannot be worked on, until the run ends.
 func (m *membership) complain(run, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.complaints[run] == why {
-		return
-	}
-	if m.complaints == nil {
-		m.complaints = make(map[string]string)
-	}
-	if why == "" {
-		delete(m.complaints, run)
 		return
 	}
 	m.complaints[run] = why
@@ -316,6 +324,7 @@ func (m *membership) onRun(c RunChange) {
 	r := m.runs[id]
 	if c.Deleted || c.Run.State == Complete {
 		delete(m.runs, id)
+		delete(m.complaints, id)
 		if r != nil {
 			m.interruptLocked(r, errGone)
 		}
@@ -715,27 +724,28 @@ type fetchers struct {
 }
 
 // fetchers returns the fetchers of a run.
-func (m *membership) fetchers(r *workerRun) *fetchers {
+func (m *membership) fetchers(r *workerRun, mayBePrivate bool) *fetchers {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r.fetch != nil {
-		return r.fetch
+	if f := r.fetch[mayBePrivate]; f != nil {
+		return f
 	}
 	o := mirror.Options{Dir: m.o.Dir, Update: r.run.Settings.Update, Request: m.o.Request}
 	r.run.Settings.Apply(&o.Request)
-	o.ForList = func(list string, req *downloader.Request) {
-		_, mayBePrivate := r.lists.Load(list)
-		if m.o.ForList != nil {
-			m.o.ForList(list, mayBePrivate, req)
-		}
+	if m.o.ForList != nil {
+		o.ForList = func(list string, req *downloader.Request) { m.o.ForList(list, mayBePrivate, req) }
 	}
 	o.OnRest = func(rest mirror.Rest) { m.o.OnNote(fmt.Sprintf("%s rests for a minute: %v", rest.Host, rest.Err)) }
-	r.fetch = &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
+	f := &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
 	o.Request.Existing.Restart = false
-	r.fetch.again = mirror.NewWorker(m.d, m.o.Store, o)
+	f.again = mirror.NewWorker(m.d, m.o.Store, o)
 	o.Request.Existing.InTheWay, o.Request.Existing.Taking = downloader.Replace, downloader.TakeSameVersion
-	r.fetch.over = mirror.NewWorker(m.d, m.o.Store, o)
-	return r.fetch
+	f.over = mirror.NewWorker(m.d, m.o.Store, o)
+	if r.fetch == nil {
+		r.fetch = make(map[bool]*fetchers)
+	}
+	r.fetch[mayBePrivate] = f
+	return f
 }
 
 // noteReach notes whether a file could be fetched. If this worker reaches none of several hosts in a row, it

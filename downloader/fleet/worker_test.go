@@ -500,12 +500,17 @@ func TestWorkerContinues(t *testing.T) {
 func TestWorkerFence(t *testing.T) {
 	inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
 		r.publish(r.item("large", 16<<20))
-		r.srv.Set(faultserver.Rate(16 << 20 / 120))
+		r.srv.Set(faultserver.Rate(16 << 20 / 300))
 		slow := func(o *fleet.WorkerOptions) { o.MessageLease = time.Hour } // so it does not extend the message in time
 		a := r.start("a", slow)
 		time.Sleep(10 * time.Second)
 		b := r.start("b")
-		time.Sleep(30 * time.Second)
+		for range 300 {
+			if a.hasNoted("another worker has taken") {
+				break
+			}
+			time.Sleep(time.Second)
+		}
 		if !a.hasNoted("another worker has taken") {
 			r.Errorf("got %q", a.notes)
 		}
@@ -528,6 +533,7 @@ func TestWorkerForeign(t *testing.T) {
 		"first":          {false, false, mirror.Failed, 0},
 		"later, same":    {true, true, mirror.Current, 1},
 		"later, another": {true, false, mirror.Fetched, 1001},
+		"later, no time": {true, true, mirror.Fetched, 1001},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
@@ -551,6 +557,9 @@ func TestWorkerForeign(t *testing.T) {
 						r.Fatal(err)
 					}
 					dead.Kill()
+				}
+				if tt.same && tt.sent > 1 {
+					r.srv.Set(faultserver.NoValidators)
 				}
 				before := r.srv.Sent()
 				r.start("a").wait()
@@ -720,6 +729,151 @@ func TestWorkerBroker(t *testing.T) {
 				if r.srv.Sent() > 12<<20*5/4 {
 					r.Errorf("%d bytes were sent", r.srv.Sent())
 				}
+			})
+		})
+	}
+}
+
+// TestWorkerDiskFull: a worker whose own disk is full gives everything back and ends; on a shared disk, the run is paused.
+func TestWorkerDiskFull(t *testing.T) {
+	for name, local := range map[string]bool{"local": true, "shared": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				t.Cleanup(func() { time.Sleep(time.Minute) })
+				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, local)
+				var items []fleet.Item
+				for i := range 8 {
+					items = append(items, r.item(fmt.Sprint("f", i), 2<<20))
+				}
+				r.publish(items...)
+				full := func(o *fleet.WorkerOptions) {
+					st, err := store.Open(shmDir(t), store.Options{Root: r.dir, MinFree: 1 << 60})
+					if err != nil {
+						t.Fatal(err)
+					}
+					o.Store = st
+					o.Downloader = func(slots func(string, int) downloader.Slots, _ func(string) (int, float64)) *downloader.Downloader {
+						return downloader.New(st, downloader.Options{Slots: slots, Dial: r.net.Dial})
+					}
+				}
+				a := r.start("a", full)
+				if local {
+					<-a.done
+					if end := (*mirror.EndedError)(nil); !errors.As(a.err, &end) || !errors.Is(a.err, store.ErrNoSpace) {
+						t.Errorf("got %v", a.err)
+					}
+				} else {
+					time.Sleep(time.Minute)
+					run, err := fleet.ReadRun(t.Context(), r.admin, r.run)
+					if err != nil || run.Control != fleet.Paused || !errors.Is(run.PauseError(), store.ErrNoSpace) {
+						t.Errorf("got %+v, %v", run, err)
+					}
+					a.stop()
+					if err := fleet.SetControl(t.Context(), r.admin, r.run, fleet.Running, false, ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, n := r.ended(); n > 0 {
+					t.Errorf("%d files are reported", n)
+				}
+				began := time.Now()
+				r.start("b").wait()
+				if d := time.Since(began); d > 20*time.Second { // nothing waits for a lease
+					t.Errorf("it took %v", d)
+				}
+				r.wantFetched(8)
+				r.wantNothingLeft()
+			})
+		})
+	}
+}
+
+// TestWorkersTakeTurns: workers that want more places than a host allows get all of the work done, and nobody exceeds the limit.
+func TestWorkersTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) })
+		r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, false)
+		if err := fleet.SetLimits(t.Context(), r.admin, "", fleet.HostLimits{mustLimit(t, "*=1")}); err != nil {
+			t.Fatal(err)
+		}
+		for b := range 6 {
+			var items []fleet.Item
+			for i := range 10 {
+				items = append(items, r.item(fmt.Sprint("f", b, "-", i), 10<<10))
+			}
+			r.publish(items...)
+		}
+		r.srv.Set(faultserver.Rate(5 << 10)) // 2 s each, 120 s in all
+		a, b := r.start("a"), r.start("b")
+		a.wait()
+		b.wait()
+		r.wantFetched(60)
+		r.wantNothingLeft()
+		if r.srv.Peak() > 1 {
+			t.Errorf("%d connections at once", r.srv.Peak())
+		}
+		by := make(map[string]int)
+		for e, err := range r.admin.Log(ctxOf(t), r.run) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Data == nil {
+				break
+			}
+			var rep fleet.Report
+			json.Unmarshal(e.Data, &rep)
+			by[rep.Worker] += len(rep.Ended)
+		}
+		if by["a"] == 0 || by["b"] == 0 {
+			t.Errorf("files by worker: %v", by)
+		}
+	})
+}
+
+func mustLimit(t *testing.T, text string) (l fleet.HostLimit) {
+	t.Helper()
+	if err := l.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func ctxOf(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestWorkerEnds: a worker that is told to end does so within two seconds, whether the broker answers or not.
+func TestWorkerEnds(t *testing.T) {
+	for name, away := range map[string]bool{"connected": false, "broker away": true} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+				r.publish(r.item("large", 4<<20), r.item("small", 100))
+				r.srv.Set(faultserver.Rate(4 << 20 / 60))
+				a := r.start("a")
+				time.Sleep(20 * time.Second)
+				if away {
+					r.broker.StopAnswering()
+				}
+				began := time.Now()
+				a.stop()
+				if d := time.Since(began); d > 2*time.Second {
+					r.Errorf("it took %v", d)
+				}
+				if !errors.Is(a.err, context.Canceled) {
+					r.Errorf("got %v", a.err)
+				}
+				r.broker.StartAnswering()
+				began = time.Now()
+				r.start("b").wait()
+				if d := time.Since(began); !away && d > time.Minute { // 40 s of bytes, and not a lease
+					r.Errorf("the next one took %v", d)
+				}
+				r.wantFetched(3)
+				r.wantNothingLeft()
 			})
 		})
 	}

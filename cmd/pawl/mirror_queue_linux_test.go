@@ -57,10 +57,10 @@ func TestMirrorQueueMany(t *testing.T) {
 	}
 }
 
-// wantBoundedMemory checks the peak memory of a submitter, in KiB: 150 MiB, and 150 bytes for each file.
+// wantBoundedMemory checks the peak memory of a submitter, in KiB: 300 MiB, and 150 bytes for each file.
 func (s *queueSite) wantBoundedMemory(n int, rss int64) {
 	s.Helper()
-	if most := int64(150<<10 + n*150>>10); rss > most && !raceEnabled {
+	if most := int64(300<<10 + n*150>>10); rss > most && !raceEnabled {
 		s.Errorf("%d lines: peak RSS %d KiB, want at most %d", n, rss, most)
 	}
 }

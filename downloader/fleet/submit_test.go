@@ -22,6 +22,7 @@ import (
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/fakebroker"
+	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -926,4 +927,65 @@ func TestWatchRuns(t *testing.T) {
 		}
 		b.Close()
 	})
+}
+
+// A crashingBroker kills and restarts its server at the n-th batch.
+type crashingBroker struct {
+	fleet.Broker
+	server *natstest.Server
+	mu     sync.Mutex
+	left   int
+}
+
+func (b *crashingBroker) Publish(ctx context.Context, run, lane, id string, data []byte) error {
+	b.mu.Lock()
+	if b.left--; b.left == 0 {
+		b.server.Kill()
+		b.server.Restart()
+	}
+	b.mu.Unlock()
+	return b.Broker.Publish(ctx, run, lane, id, data)
+}
+
+// A broker that crashes in the middle loses nothing: each file is queued, and in the log.
+func TestSubmitterBrokerCrashes(t *testing.T) {
+	t.Parallel()
+	r := newSubmitRig(t)
+	server := natstest.Start(t, natstest.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	nats, err := fleet.ConnectNATS(ctx, fleet.NATSOptions{URLs: []string{server.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nats.Close()
+	run, err := fleet.OpenRun(ctx, nats, "0000000000000001", r.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := fleet.OpenSubmitter(ctx, &crashingBroker{Broker: nats, server: server, left: 5}, fleet.SubmitterOptions{Run: run, Dir: r.dir, Detach: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const files = 3000
+	var text strings.Builder
+	for i := range files {
+		fmt.Fprintf(&text, "http://h%d.example.org/%d\n", i%3, i)
+	}
+	opts := r.options()
+	opts.Elsewhere, opts.OnRead = s, func(ctx context.Context) { s.AllSent(ctx) }
+	d := r.downloader(r.store)
+	defer d.Close()
+	if err := mirror.NewRun(d, r.store, opts).Do(ctx, r.lists(text.String())); err != nil {
+		t.Fatal(err)
+	}
+	s.Close(ctx)
+	status, err := fleet.StatusOf(ctx, nats, run.ID)
+	batches := 0
+	for _, n := range status.Waiting {
+		batches += n
+	}
+	if err != nil || status.Sent != files || status.Run.State != fleet.Submitted || batches != 3*4 {
+		t.Errorf("got %d files in %d batches, %+v, %v", status.Sent, batches, status.Run, err)
+	}
 }

@@ -566,7 +566,7 @@ func TestFleetNoNetwork(t *testing.T) {
 // they begin anew, and say so.
 func TestFleetLargeFile(t *testing.T) {
 	t.Parallel()
-	size, rate, kills := int64(48<<20), int64(8<<20), 2
+	size, rate, kills := int64(32<<20), int64(4<<20), 2
 	if isLongTest() {
 		size, rate, kills = 1<<30, 32<<20, 10
 	}
@@ -577,7 +577,7 @@ func TestFleetLargeFile(t *testing.T) {
 			h := f.hosts[0]
 			size, kills := size, kills
 			if place == "--local" {
-				size, kills = min(size, 256<<20), 1
+				size, kills = min(size, 512<<20), 1
 			}
 			f.addFile(h, "large", size)
 			h.Set(faultserver.Rate(rate))

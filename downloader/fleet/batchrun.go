@@ -198,7 +198,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	b.cp, b.opened = cp, true
 	b.mu.Unlock()
-	b.later = delivery > 1 || b.checks.revision != 0 || b.batch.Round > 1
+	b.later = delivery > 1 || b.checks.begun || b.batch.Round > 1
 	b.solo = deaths >= soloDeaths
 	now := time.Now()
 	switch due := b.batch.NotBefore; {

@@ -199,7 +199,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	b.cp, b.opened = cp, true
 	b.mu.Unlock()
-	b.later = delivery > 1 || b.checks.revision != 0 || b.batch.Round > 1
+	b.later = delivery > 1 || b.checks.begun || b.batch.Round > 1
 	b.solo = deaths >= soloDeaths
 	now := time.Now()
 	switch due := b.batch.NotBefore; {
@@ -361,7 +361,7 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
 	if !b.m.o.Shared {
-		if hasPart && part.Owner != b.m.o.Host {
+		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
 		}
 		return fetch.again, nil
@@ -564,9 +564,6 @@ func (b *batchRun) saveOften(ctx context.Context) {
 // hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
 // checkpoint, the next worker begins anew and leaves the part file behind; with that of another version, it fetches wrong pieces again.
 func (b *batchRun) hasNewPart() bool {
-	if !b.m.o.Shared {
-		return false
-	}
 	b.mu.Lock()
 	var paths []string
 	var saved []store.Record
@@ -648,7 +645,7 @@ func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int
 			cp.Parts = make(map[int]partOnDisk)
 		}
 		if !b.m.o.Shared {
-			cp.Parts[i] = partOnDisk{Owner: b.m.o.Host, Held: rec.Held.Len()}
+			cp.Parts[i] = partOnDisk{Owner: b.m.o.Name, Held: rec.Held.Len()}
 			continue
 		}
 		next, err := st.Handoff(rec.ID, run.saved.Seq)

@@ -107,6 +107,7 @@ type checkpoints struct {
 	batch    string
 	owner    string
 	revision uint64 // of the last read or written checkpoint, 0 if there is none
+	begun    bool   // there was one when the batch was taken over
 	pages    bool   // there may be keys of pages
 }
 
@@ -181,16 +182,14 @@ func (c *checkpoints) write(ctx context.Context, cp checkpoint) error {
 }
 
 // takeOver reads the checkpoint, and makes it that of this delivery, so that no earlier worker can
-// write it any more. If the message is delivered for the first time and there is no checkpoint, it writes none.
+// write it any more. It also writes the first one, because a broker that was killed may call the second delivery the first.
 func (c *checkpoints) takeOver(ctx context.Context, delivery int, worker string) (cp checkpoint, deaths int, err error) {
 	for {
 		if cp, err = c.read(ctx); err != nil {
 			return cp, 0, err
 		}
 		deaths = cp.takeOver(delivery, c.owner, worker)
-		if delivery == 1 && c.revision == 0 {
-			return cp, deaths, nil
-		}
+		c.begun = c.revision != 0
 		if err = c.write(ctx, cp); !errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return cp, deaths, err
 		}

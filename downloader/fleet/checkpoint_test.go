@@ -51,7 +51,7 @@ func TestCheckpointFence(t *testing.T) {
 			return &checkpoints{bucket: bucket, batch: "b", owner: owner}
 		}
 		a, b, c := open("a"), open("b"), open("c")
-		if cp, deaths, err := a.takeOver(t.Context(), 1, "wa"); err != nil || deaths != 0 || a.revision != 0 {
+		if cp, deaths, err := a.takeOver(t.Context(), 1, "wa"); err != nil || deaths != 0 || a.begun || a.revision == 0 {
 			t.Fatal(cp, deaths, err)
 		}
 		cp := checkpoint{Version: version, Owner: "a"}
@@ -73,8 +73,8 @@ func TestCheckpointFence(t *testing.T) {
 		if err := a.delete(t.Context()); !errors.Is(err, ErrConflict) {
 			t.Errorf("the first one deletes: %v", err)
 		}
-		if _, _, err := c.takeOver(t.Context(), 1, "wc"); err != nil { // the broker counts anew after a crash
-			t.Fatal(err)
+		if _, _, err := c.takeOver(t.Context(), 1, "wc"); err != nil || !c.begun { // the broker counts anew after a crash
+			t.Fatal(c.begun, err)
 		}
 		if err := b.write(t.Context(), got); !errors.Is(err, ErrConflict) {
 			t.Errorf("the second one writes: %v", err)

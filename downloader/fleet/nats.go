@@ -122,8 +122,9 @@ type natsLane struct {
 	consumer jetstream.Consumer
 
 	mu    sync.Mutex
-	since time.Time // of the last message, or of the last look at the stream; guarded by mu
-	stuck bool      // at that look, the lane had messages that the consumer did not know; guarded by mu
+	lease time.Duration // of a message; guarded by mu, as all fields below
+	since time.Time     // of the last message, or of the last look at the stream
+	stuck bool          // at that look, the lane had messages that the consumer did not know
 }
 
 // Close implements Broker.
@@ -633,9 +634,27 @@ func (b *natsBroker) lane(ctx context.Context, run, lane string) (*natsLane, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l = &natsLane{consumer: c, since: time.Now()}
+	l = &natsLane{consumer: c, lease: c.CachedInfo().Config.AckWait, since: time.Now()}
 	b.lanes[stream+"."+lane] = l
 	return l, nil
+}
+
+// setLease gives a lane the lease of this process, which takes its messages. Most likely a submitter has created the lane, and
+// it does not know how the workers were started.
+func (b *natsBroker) setLease(ctx context.Context, l *natsLane) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lease == b.o.Lease {
+		return nil
+	}
+	info := l.consumer.CachedInfo()
+	config := info.Config
+	config.AckWait = b.o.Lease
+	if _, err := b.js.UpdateConsumer(ctx, info.Stream, config); err != nil {
+		return err
+	}
+	l.lease = b.o.Lease
+	return nil
 }
 
 // forget makes the next use of a lane look it up again.
@@ -653,7 +672,10 @@ func (b *natsBroker) Take(ctx context.Context, run, lane string) (Message, error
 	var l *natsLane
 	var m jetstream.Msg
 	err := b.do(ctx, []string{workStream(run)}, func(ctx context.Context) (err error) {
-		if l, err = b.lane(ctx, run, lane); err != nil {
+		if l, err = b.lane(ctx, run, lane); err == nil {
+			err = b.setLease(ctx, l)
+		}
+		if err != nil {
 			return err
 		}
 		if m, err = b.next(ctx, l); err != nil {
@@ -671,8 +693,7 @@ func (b *natsBroker) Take(ctx context.Context, run, lane string) (Message, error
 	if err != nil {
 		return nil, err
 	}
-	lease := l.consumer.CachedInfo().Config.AckWait
-	return &natsMessage{b: b, msg: m, meta: meta, stream: workStream(run), lease: lease, end: time.Now().Add(lease)}, nil
+	return &natsMessage{b: b, msg: m, meta: meta, stream: workStream(run), lease: b.o.Lease, end: time.Now().Add(b.o.Lease)}, nil
 }
 
 // next returns the next message of a lane, or nil if there is none within takeWait.

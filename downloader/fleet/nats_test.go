@@ -253,6 +253,21 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestLeaseOfWorkers checks that the lease of whoever takes messages counts, and not that of the submitter, which has created the
+// lane.
+func TestLeaseOfWorkers(t *testing.T) {
+	s := natstest.Start(t, natstest.Options{Roles: true})
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker {
+		if role == "work" {
+			return dial(t, s, role, lease)
+		}
+		return dial(t, s, role, time.Hour)
+	})
+	r.publish("x")
+	r.take(r.work, "x", 1)
+	r.take(r.work, "x", 2)
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -21,6 +21,13 @@ type address struct {
 	nextAt  time.Time
 }
 
+// await notes that a request waits for a place or for the broker.
+func (a *address) await() {
+	if a.lane.limit.Rate > 0 && a.open == 0 && !a.backlog {
+		a.backlog, a.nextAt = true, time.Time{}
+	}
+}
+
 // opened notes that a connection was opened. interval is the time between two requests.
 func (a *address) opened(now time.Time, interval time.Duration) {
 	a.open++
@@ -92,13 +99,14 @@ func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	l := a.lane
 	l.use(now)
 	switch {
-	case !p.isFresh() || len(s.held) >= s.most:
+	case len(s.held) >= s.most:
+		return nil, false, limit
+	case !p.isFresh():
+		a.await()
 		return nil, false, limit
 	case a.open >= l.allowed(now):
 		l.lackedAt, s.failedAt = now, now
-		if l.limit.Rate > 0 && a.open == 0 && !a.backlog {
-			a.backlog, a.nextAt = true, time.Time{}
-		}
+		a.await()
 		notify(p.kick)
 		full = len(l.held) > 0 && !l.hasFree() && !p.told[s.addr] && len(p.told) < maxTold
 		if full {

@@ -176,6 +176,19 @@ func TestSlotsOfRate(t *testing.T) {
 		if n := d.taken(t); n != 1 {
 			t.Errorf("%d places of a host with one owner", n)
 		}
+		hangUp(all)
+		d.cut()
+		time.Sleep(46 * time.Second) // requests wait for the broker, too
+		if n := len(dial(s, 1, time.Second)); n > 0 {
+			t.Error("a connection without the broker")
+		}
+		d.mend()
+		all = dial(s, 1, 30*time.Second)
+		begun = time.Now()
+		all = append(all, dial(s, 3, 10*time.Second)...)
+		if took := time.Since(begun); len(all) != 4 || took < 550*time.Millisecond || took > 1200*time.Millisecond {
+			t.Errorf("%d connections within %v after the broker came back", len(all), took)
+		}
 	})
 }
 

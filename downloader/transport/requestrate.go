@@ -39,18 +39,63 @@ func (r *requestLimiter) time(hostPort string, n int) time.Duration {
 	return newLimiter(rate, 0).timeLocked(n)
 }
 
-// wait waits until a request to u may be sent. If ctx ends first, wait returns its cause. The
+// wait waits until a request to u may be sent, and returns its turn. If ctx ends first, wait returns its cause. The
 // function onQueued, unless it is nil, is called with true before the wait and with false after
 // it, because the server is not slow meanwhile.
-func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) error {
+func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) (*turn, error) {
 	if r == nil {
-		return nil
+		return nil, nil
 	}
 	if onQueued != nil {
 		onQueued(true)
 		defer onQueued(false)
 	}
-	return r.host(u).take(ctx, 1)
+	if err := r.host(u).take(ctx, 1); err != nil {
+		return nil, err
+	}
+	return &turn{from: time.Now(), lasts: r.time(hostPort(u), 1)}, nil
+}
+
+// A turn is when a request may be sent. It is over when that of the next request comes: otherwise, requests that wait for
+// connections would be sent all at once as soon as there are some. The nil *turn never ends.
+type turn struct {
+	from  time.Time
+	lasts time.Duration
+	used  bool // owned by the goroutine of the request
+
+	mu     sync.Mutex
+	slotAt time.Time // when a connection of its own could be opened for the request; guarded by mu
+}
+
+// hasSlot notes that a connection is opened for the request, which may take longer than the turn.
+func (t *turn) hasSlot() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slotAt = time.Now()
+}
+
+// isLate reports whether the turn is over, or used, now that the request has a connection, another one's or a new one.
+func (t *turn) isLate(reused bool) bool {
+	if t == nil || t.lasts == 0 {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := t.slotAt // zero if nothing limits connections
+	if reused {
+		at = time.Now()
+	}
+	return t.used || at.Sub(t.from) > t.lasts
+}
+
+// use notes that the request is sent.
+func (t *turn) use() {
+	if t != nil {
+		t.used = true
+	}
 }
 
 // host returns the limiter of the host of u. One request may follow a pause at once, so its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -70,6 +71,46 @@ func TestRequestRate(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestRequestRateLate: requests that get their connections late, or again, are as far apart as others.
+func TestRequestRateLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var sent []time.Time
+		begun := time.Now()
+		d := limitedWatchdog(5, func(req *http.Request) (*http.Response, error) {
+			trace := httptrace.ContextClientTrace(req.Context())
+			time.Sleep(time.Until(begun.Add(3 * time.Second))) // no connection is free before
+			for range 2 {                                      // the first connection was closed by the server
+				trace.GotConn(httptrace.GotConnInfo{Reused: true})
+				mu.Lock()
+				sent = append(sent, time.Now())
+				mu.Unlock()
+			}
+			return respondOK(req)
+		})
+		var all sync.WaitGroup
+		for range 10 {
+			req := newRequest(t, t.Context(), "http://h/f")
+			all.Go(func() {
+				if resp, err := d.RoundTrip(req); err != nil {
+					t.Error(err)
+				} else {
+					resp.Body.Close()
+				}
+			})
+		}
+		all.Wait()
+		if len(sent) != 20 {
+			t.Errorf("%d requests", len(sent))
+		}
+		for i := range sent[1:] {
+			if gap := sent[i+1].Sub(sent[i]); gap < 199*time.Millisecond {
+				t.Errorf("request %d after %v", i+1, gap)
+			}
+		}
+	})
 }
 
 // TestRequestRateAll: redirects count, and the case of host names does not matter.
@@ -151,7 +192,8 @@ func TestRequestRateCancelled(t *testing.T) {
 // TestRequestRateUnlimited: a rate of 0 or less, or none, is no limit.
 func TestRequestRateUnlimited(t *testing.T) {
 	for _, rate := range []float64{0, -1, math.NaN()} {
-		if r := newRequestLimiter(Options{RequestRate: rate}); r != nil || r.time("h:80", 5) != 0 || r.wait(t.Context(), nil, nil) != nil {
+		r := newRequestLimiter(Options{RequestRate: rate})
+		if turn, err := r.wait(t.Context(), nil, nil); r != nil || r.time("h:80", 5) != 0 || turn.isLate(true) || err != nil {
 			t.Errorf("%v/s: got a limit", rate)
 		}
 	}

@@ -28,7 +28,7 @@ var (
 // may take days.
 //
 // The watchdog first makes the request wait for the request rate, also if the request is a
-// redirect or a retry. Then one clock runs until the response header is there, whatever the
+// redirect or a retry, and again if it has no connection until its turn is over. Then one clock runs until the response header is there, whatever the
 // request waits for: a name, a connection, an HTTP/2 stream. The clock allows the time to
 // connect and the timeout. It starts again with the timeout alone when the request has been
 // sent, and it starts again when a queue of ours moves in which the request waits.
@@ -56,7 +56,8 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if info == nil {
 		info = new(RequestInfo)
 	}
-	if err := d.requests.wait(req.Context(), req.URL, info.OnQueued); err != nil {
+	turn, err := d.requests.wait(req.Context(), req.URL, info.OnQueued)
+	if err != nil {
 		return nil, err
 	}
 	timeout := d.timeout
@@ -72,14 +73,23 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		clock.restart(d.connectTimeout + timeout)
 	}}
-	if info.OnSlot != nil {
-		a.onSlot = func() { // the dial may outlive the request
-			if clock.isRunning() {
+	a.onSlot = func() { // the dial may outlive the request
+		if clock.isRunning() {
+			turn.hasSlot()
+			if info.OnSlot != nil {
 				info.OnSlot()
 			}
 		}
 	}
-	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), a.trace(info, func() { clock.restart(timeout) }))
+	connected := func(reused bool) {
+		if turn.isLate(reused) {
+			clock.restart(math.MaxInt64)
+			turn, _ = d.requests.wait(ctx, req.URL, info.OnQueued) // after an error, ctx ends the request
+			clock.restart(d.connectTimeout + timeout)
+		}
+		turn.use()
+	}
+	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), a.trace(info, connected, func() { clock.restart(timeout) }))
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
 	clock.end()
 	if err != nil {

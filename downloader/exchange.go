@@ -7,11 +7,9 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +29,6 @@ type reply struct {
 	asked       chunk.Range // empty for the whole file
 	conditional bool        // the request had an If-Range field
 	unframed    bool        // the body ends with the connection, so that a cut looks like the end
-	way         way
 	info        *transport.RequestInfo
 	pace        transport.Pace
 	source      *atomic.Int64   // counts the bytes of the source that was asked; nil for none
@@ -46,7 +43,7 @@ func (r *reply) leadsTo() destination {
 
 // forScheduler returns the properties of the response that the scheduler needs.
 func (r *reply) forScheduler() sched.Response {
-	return sched.Response{BodyEnd: r.wanted().End, Took: r.way.took, NewConn: r.way.new}
+	return sched.Response{BodyEnd: r.wanted().End, Took: r.info.Took(), NewConn: r.info.NewConn()}
 }
 
 // wanted returns the requested bytes of the body.
@@ -60,48 +57,6 @@ func (r *reply) wanted() chunk.Range {
 func (r *reply) close() {
 	r.Body.Close()
 	r.cancel(nil)
-}
-
-// A way is the latency of an exchange, and whether its connection is new.
-type way struct {
-	took time.Duration // from the request to the first byte of the response; 0 if unknown
-	new  bool          // the connection was opened for it
-}
-
-// A wayTrace measures the way of a request. It is written by the goroutines of net/http.
-type wayTrace struct {
-	mu              sync.Mutex
-	sent, responded time.Time // guarded by mu; the response may begin before the whole request is sent
-	reused          bool      // guarded by mu
-}
-
-// trace returns a context for a request, which calls onSent each time that the request is sent:
-// after a redirect or a failure, that is again.
-func (t *wayTrace) trace(ctx context.Context, onSent func()) context.Context {
-	note := func(at *time.Time) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		*at = time.Now()
-	}
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.reused = info.Reused
-		},
-		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&t.sent); onSent() },
-		GotFirstResponseByte: func() { note(&t.responded) },
-	})
-}
-
-// way returns the way of the last response.
-func (t *wayTrace) way() way {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sent.IsZero() {
-		return way{new: !t.reused}
-	}
-	return way{max(0, t.responded.Sub(t.sent)), !t.reused}
 }
 
 // A target is the destination of a request, with a judge of its failures.
@@ -213,11 +168,10 @@ type requester interface {
 // An exchange is one request with its repetitions, up to a response with a usable body.
 type exchange struct {
 	*download
-	to    target
-	conn  requester   // of the transfer that asks; nil outside of a transfer
-	r     chunk.Range // requested range; empty for the whole file
-	trace wayTrace
-	info  *transport.RequestInfo
+	to   target
+	conn requester   // of the transfer that asks; nil outside of a transfer
+	r    chunk.Range // requested range; empty for the whole file
+	info *transport.RequestInfo
 
 	failed   error     // of the last attempt; nil if it succeeded
 	failures int       // failed attempts; an attempt that only met a limit of connections does not count
@@ -274,7 +228,6 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 
 // context returns the context of the request, with its properties for the transport.
 func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) context.Context {
-	sent := func() {}
 	ended := func() {}
 	x.info.OnQueued = func(waits bool) {
 		if ended(); waits {
@@ -283,12 +236,12 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 	}
 	if c := x.conn; c != nil {
 		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
-		sent = func() { c.Sent(time.Now()) }
+		x.info.OnSent = func() { c.Sent(time.Now()) }
 		noted := x.info.OnQueued
 		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()); noted(waits) }
 		x.info.OnSlot = func() { c.Dialing(time.Now()) }
 	}
-	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
+	return transport.WithRequest(ctx, x.info)
 }
 
 // judge returns the next step after an attempt.
@@ -325,7 +278,7 @@ func (x *exchange) countFailure(now time.Time) {
 // read checks the header of resp, the last response.
 func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
 	content := response.Read(resp, x.r, x.known())
-	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, pace: x.pace(resp.Request.URL), source: x.to.received, ctx: ctx, cancel: cancel}
+	rep := &reply{Response: resp, Content: content, asked: x.r, info: x.info, pace: x.pace(resp.Request.URL), source: x.to.received, ctx: ctx, cancel: cancel}
 	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
 	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
 	if content.Gzip {

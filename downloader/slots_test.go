@@ -11,7 +11,7 @@ import (
 )
 
 // places are the slots of one address, whose number the test changes.
-type places struct{ share, held, asked atomic.Int64 }
+type places struct{ share, held atomic.Int64 }
 
 func (p *places) Try() (io.Closer, bool) {
 	if p.held.Add(1) > p.share.Load() {

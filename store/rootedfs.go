@@ -81,6 +81,9 @@ func (b rootedFS) withSafeDir(dir string, do func(path string) error) error {
 // restorePaths replaces the directory from by to in the paths of err, so that messages
 // show the path that the user knows.
 func restorePaths(err error, from, to string) error {
+	if err == nil {
+		return nil
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		path.Path = replaceDir(path.Path, from, to)

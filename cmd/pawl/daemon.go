@@ -262,6 +262,7 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 	defer d.d.Close()
 	d.limitRate.Store(opts.LimitRate)
 	defer d.options.followRates(d.d, d.setLimitRate)()
+	removeTextLists(d.store)
 	if d.queue, err = queue.Open(d.store.Store, d.d, d.queueOptions()); err != nil {
 		return err
 	}

@@ -315,3 +315,55 @@ func TestWatchOfDaemon(t *testing.T) {
 	p.press("q")
 	p.wait(0)
 }
+
+// TestWatchOfList checks that the keys of a file of a list of the daemon are about the list, and never about the
+// process, and that the rate in the title counts no byte twice.
+func TestWatchOfList(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.srv.Set(faultserver.Rate(1 << 20))
+	url, _ := r.put("f.bin", 60<<20, 1)
+	list := filepath.Join(r.dir, "list.txt")
+	if err := os.WriteFile(list, []byte(url+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	id := r.want("add", "--list", list, "-d", "all")
+	r.await(id, queue.Active)
+	waitForRecord(r, "files/all/f.bin")
+	p := openTTY(t, 160, 20)
+	p.start(r.dir, nil, "list", "--watch")
+	p.shows(`^> .*running .*/f\.bin$`)
+	p.shows(`^  .*running .*/all$`)
+	p.press("p")
+	p.shows(`it belongs to the list .*all" of the daemon; pause all of the list\? y/n`)
+	p.press("y")
+	r.await(id, queue.Paused)
+	p.shows(`^> .*paused .*/f\.bin$`)
+	p.press("r")
+	p.shows(`resume all of the list\? y/n`)
+	p.press("y")
+	r.await(id, queue.Active)
+	p.press("j")
+	p.press("x")
+	p.shows(`remove the list .*all" from the queue\? its files are kept; y/n`)
+	p.press("y")
+	p.shows(`^> .*paused .*/f\.bin$`)
+	if _, err := os.Stat(filepath.Join(r.files(), "all", "f.bin.part")); err != nil {
+		t.Error(err)
+	}
+	p.press("q")
+	p.wait(0)
+
+	if text := removalText(listRow{State: "done", queue: true}); !strings.Contains(text, "its file is kept") {
+		t.Errorf("%q", text)
+	}
+	w := newTestWatch(
+		listRow{ID: "0000000000000001", State: "running", Rate: 3 << 20, queue: true},
+		listRow{ID: "0000000000000002", State: "running", Rate: 2 << 20, owner: "0000000000000001"},
+		listRow{ID: "0000000000000003", State: "running", Rate: 1 << 20},
+	)
+	if got, want := w.title(), "pawl: 3 downloads, 3 running, 4.0 MiB/s"; got != want {
+		t.Errorf("title %q, want %q", got, want)
+	}
+}

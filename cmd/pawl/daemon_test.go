@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -142,6 +143,9 @@ func TestAddRefuses(t *testing.T) {
 		code, _, stderr := r.pawl(append([]string{"add"}, tt.args...)...)
 		if code != tt.code || !strings.Contains(stderr, tt.text) {
 			t.Errorf("add %q: exit code %d, %q", tt.args, code, stderr)
+		}
+		if strings.Contains(stderr, "--allow-empty") { // which add does not have
+			t.Errorf("add %q: %q", tt.args, stderr)
 		}
 	}
 	if tasks, err := r.client.Tasks(t.Context()); err != nil || len(tasks) != 0 {
@@ -492,4 +496,100 @@ func TestDaemonSettings(t *testing.T) {
 	if took := time.Since(begun); took < 1200*time.Millisecond {
 		t.Errorf("2 MiB at 1 MiB/s took %v", took)
 	}
+}
+
+// TestResumeLeavesLists checks that resume leaves the files of a list in the queue to the daemon, and that a file can
+// still be resumed by its name.
+func TestResumeLeavesLists(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"URL", "text"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			r := newDaemonRig(t)
+			r.srv.Set(faultserver.Rate(1 << 20))
+			first, f := r.put("first.bin", 8<<20, 1)
+			second, _ := r.put("second.bin", 8<<20, 2)
+			list := filepath.Join(r.dir, "list.txt")
+			if err := os.WriteFile(list, []byte(first+"\n"+second+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if kind == "URL" {
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, first+"\n"+second) }))
+				t.Cleanup(srv.Close)
+				list = srv.URL + "/list.txt"
+			}
+			r.start()
+			id := r.want("add", "--list", list, "-d", "all")
+			r.srv.WaitSent(4<<20, r.ended)
+			r.want("pause", id)
+			r.await(id, queue.Paused)
+			waitForRecord(r, "files/all/first.bin")
+			waitForRecord(r, "files/all/second.bin")
+			_, _, said := r.pawl("resume")
+			if strings.Contains(said, "resuming at") || !strings.Contains(said, "the daemon continues it") {
+				t.Errorf("resume said:\n%s", said)
+			}
+			r.want("pause", id)
+			r.await(id, queue.Paused)
+			r.srv.Set()
+			r.want("resume", "files/all/first.bin")
+			if !hasContent(filepath.Join(r.files(), "all", "first.bin"), f) {
+				t.Error("first.bin does not have the served bytes")
+			}
+			r.want("resume")
+			r.await(id, queue.Complete)
+		})
+	}
+}
+
+// TestResumeWithoutDaemon checks what resume says about a task of the queue that has no record, while no daemon runs.
+func TestResumeWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	url, _ := r.put("a.bin", 1000, 1)
+	r.start()
+	id := r.want("add", "--paused", url)
+	r.kill()
+	for _, word := range []string{id, id[:6], "a.bin", url} {
+		r.refused(1, []string{"is in the queue", "no daemon is running", "pawl daemon"}, "resume", word)
+	}
+	r.refused(2, []string{"no such download"}, "resume", "b.bin")
+}
+
+// TestLeftTextList checks that a daemon removes the text of a list that a killed one has left, also if its task is gone.
+func TestLeftTextList(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.srv.Set(faultserver.Rate(1 << 20))
+	url, _ := r.put("a.bin", 8<<20, 1)
+	list := filepath.Join(r.dir, "list.txt")
+	if err := os.WriteFile(list, []byte(url+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	id := r.want("add", "--list", list, "-d", "all")
+	r.srv.WaitSent(1<<20, r.ended)
+	r.kill()
+	left := func() []string {
+		paths, _ := filepath.Glob(filepath.Join(r.state(), "lists", "text-*"))
+		return paths
+	}
+	if len(left()) != 1 {
+		t.Fatalf("left by the kill: %q", left())
+	}
+	if _, _, said := r.pawl("remove", "--files", id); !strings.Contains(said, "files of the list are kept") {
+		t.Errorf("remove said %q", said)
+	}
+	r.start()
+	if len(left()) != 0 {
+		t.Errorf("left: %q", left())
+	}
+}
+
+// TestAddTooMuch checks what add says if the request would be too large for the daemon.
+func TestAddTooMuch(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.start()
+	r.refused(2, []string{"too many downloads at a time", "--list"}, "add", "--paused", "-H", "Cookie: "+strings.Repeat("x", 400), r.srv.URL+"/f[1-9999]")
 }

@@ -256,27 +256,33 @@ func (s *display) view(running []downloader.Progress) progressView {
 	return v
 }
 
-// showProgress shows the progress of the downloads in the form that the options ask for.
+// showProgress shows the progress of the downloads in the form that the options ask for, if it is time.
 func (s *display) showProgress(now time.Time) {
+	rate := s.rates.all.sample(now, s.source.Received())
+	object := s.json && now.Sub(s.lastJSON) >= jsonInterval
+	line := s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= s.plainWait
+	if s.bar == nil && !object && !line {
+		return
+	}
 	running := s.source.Snapshot()
 	v := s.view(running)
-	v.rate = s.rates.all.sample(now, s.source.Received())
-	if views := s.rates.update(now, running, s.name); v.several() && v.conns >= 0 {
-		v.running = views
-	}
+	v.rate = rate
 	if f, ok := s.source.(interface{ adjust(*progressView) }); ok {
 		f.adjust(&v)
 	}
 	switch {
 	case len(running) == 0 && !v.several(): // nothing to show between two downloads
-	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
+	case object:
 		s.lastJSON = now
 		for _, p := range running {
 			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns, "retries": p.Retries})
 		}
 	case s.bar != nil:
+		if views := s.rates.update(now, running, s.name); v.several() && v.conns >= 0 {
+			v.running = views
+		}
 		s.bar.draw(v)
-	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= s.plainWait:
+	case line:
 		s.lastPlain = now
 		s.plainWait = min(s.plainWait*3/2, maxPlainInterval)
 		s.println("pawl: %s: %s", v.title(), v.text())
@@ -381,7 +387,6 @@ func wishText(e downloader.Event) string {
 
 // printEvent updates the totals and prints e for people.
 func (s *display) printEvent(e downloader.Event) {
-	name := s.name(e.Target)
 	reason := ""
 	if e.Err != nil {
 		reason = printable(e.Err.Error())
@@ -389,38 +394,38 @@ func (s *display) printEvent(e downloader.Event) {
 	switch e.Kind {
 	case downloader.Started:
 		if e.Held > 0 {
-			s.note("%s: resuming at %s of %s", name, size(e.Held), sizeText(e.Size))
+			s.note("%s: resuming at %s of %s", s.name(e.Target), size(e.Held), sizeText(e.Size))
 		}
 	case downloader.Lost:
 		s.fileWarning(e, fmt.Sprintf("%s are missing from the part file and will be downloaded again", size(e.Held)))
 	case downloader.Restarted:
 		s.fileWarning(e, "starting over: "+reason)
 	case downloader.Renamed:
-		s.note("%s: %s", name, reason)
+		s.note("%s: %s", s.name(e.Target), reason)
 	case downloader.Warning:
 		if s.showsWarning(e.Err) {
 			s.fileWarning(e, reason+warningHint(e))
 		}
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
-			s.note("%s: %s%s; retrying %s (%d%s)", name, reason, wishText(e), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
+			s.note("%s: %s%s; retrying %s (%d%s)", s.name(e.Target), reason, wishText(e), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
 		}
 	case downloader.Waiting:
 		if wish := wishText(e); wish != "" {
-			s.note("%s: %s%s; pawl waits %s", name, reason, wish, span(e.Retry.Wait))
+			s.note("%s: %s%s; pawl waits %s", s.name(e.Target), reason, wish, span(e.Retry.Wait))
 			return
 		}
-		s.note("%s: %s; the server asks to wait %s", name, reason, span(e.Retry.Wait))
+		s.note("%s: %s; the server asks to wait %s", s.name(e.Target), reason, span(e.Retry.Wait))
 	case downloader.Offline:
 		s.note("no network (%s); waiting for it, which does not count as a try", reason)
 	case downloader.Limited:
 		if s.verbose && e.Conns > 0 {
-			s.note("%s: %s; continuing with %s", name, reason, connections(e.Conns))
+			s.note("%s: %s; continuing with %s", s.name(e.Target), reason, connections(e.Conns))
 		} else if s.verbose {
-			s.note("%s: %s; waiting for a free connection", name, reason)
+			s.note("%s: %s; waiting for a free connection", s.name(e.Target), reason)
 		}
 	case downloader.Finished:
-		s.printFinished(e, name)
+		s.printFinished(e)
 	case downloader.Stopped:
 		s.ended.failed++ // the caller of the download reports the error
 	}
@@ -428,7 +433,7 @@ func (s *display) printEvent(e downloader.Event) {
 
 // printFinished reports a finished file: its path on stdout for scripts, and a line on
 // stderr for people.
-func (s *display) printFinished(e downloader.Event, name string) {
+func (s *display) printFinished(e downloader.Event) {
 	s.finished += e.Size
 	if e.Outcome.Current {
 		s.ended.unchanged++
@@ -441,10 +446,11 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	small := s.counts != nil && (e.Outcome.Current || e.Outcome.Fetched < minRatedSize)
 	switch {
 	case small && !s.verbose && s.bar != nil && e.Outcome.Current:
-		s.bar.add(name + "  unchanged")
+		s.bar.add(s.name(e.Target) + "  unchanged")
 	case small && !s.verbose && s.bar != nil:
-		s.bar.add(name + "  " + sizeText(e.Size))
+		s.bar.add(s.name(e.Target) + "  " + sizeText(e.Size))
 	case small && !s.verbose && e.Outcome.Current: // no line: these may be most files of a list
+	case s.out.quiet: // note would format a line for each file, and print none
 	case e.Target == "-":
 		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), knownDigest(e.Outcome))
 	case e.Outcome.Kept:

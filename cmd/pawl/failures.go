@@ -282,6 +282,7 @@ var hints = slices.Concat([]hintRule{
 	{as[*dropin.RefusedError](), "see: pawl help as"},
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
+	{as[*workerLockedError](), "one worker uses a machine well (--jobs); a second one needs a state directory of its own: --state DIR"},
 	{as[lockedError](), "wait for it to end, or stop it"},
 	{as[*fleet.CancelledError](), "the same command begins another run, which only requests missing files"},
 	{is(fleet.ErrNoRun), "see all runs with: pawl queue status"},

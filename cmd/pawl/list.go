@@ -37,6 +37,8 @@ type listRow struct {
 
 	held  chunk.Set // for the map
 	queue bool      // it is in the queue of a daemon
+	list  bool      // it is the task of a list there
+	owner store.ID  // task of the unfinished list in that queue that the file belongs to, "" if there is none
 }
 
 // newListRow returns the row of a download. A download that is recorded as active, but that
@@ -68,10 +70,13 @@ func newTaskRow(t server.Task) listRow {
 	return l.withTask(t)
 }
 
-// withTask returns l with the state and the reason of its task. A file that is downloaded now, or finished, keeps
-// its state.
+// withTask returns l with the state, the rate and the reason of its task. A file that is downloaded now, or finished,
+// keeps its state.
 func (l listRow) withTask(t server.Task) listRow {
-	l.queue = true
+	l.queue, l.list = true, t.List
+	if t.State == queue.Active {
+		l.Rate = t.Rate // that on record is of the last bytes, however long ago they came
+	}
 	if l.State == "running" || l.isDone() || t.State == queue.Removed {
 		return l
 	}
@@ -95,6 +100,7 @@ func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, er
 		for _, t := range tasks {
 			byID[t.ID] = t
 		}
+		owners := listOwners(st, tasks)
 		for r, err := range st.downloads(finished) {
 			if err != nil {
 				yield(listRow{}, err)
@@ -104,6 +110,9 @@ func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, er
 			if t, ok := byID[r.ID]; ok {
 				delete(byID, r.ID)
 				l = l.withTask(t)
+			}
+			if t, ok := ownerOf(r, owners); ok {
+				l.owner = t.ID
 			}
 			if !yield(l, nil) {
 				return

@@ -11,6 +11,7 @@ import (
 	"pawl/chunk"
 	"pawl/cmd/pawl/daemon"
 	"pawl/downloader/faultserver"
+	"pawl/downloader/queue"
 	"pawl/store"
 )
 
@@ -127,6 +128,16 @@ func TestPieceMap(t *testing.T) {
 	} {
 		if got := pieceMap(tt.held, tt.size, tt.n); !slices.Equal(got, tt.want) {
 			t.Errorf("%v of %d: got %v, want %v", tt.held, tt.size, got, tt.want)
+		}
+	}
+}
+
+// TestRowOfTask checks that the rate of a task that runs is the daemon's, and that another one keeps that on record.
+func TestRowOfTask(t *testing.T) {
+	l := listRow{State: "running", Rate: 1000}
+	for state, want := range map[queue.State]int64{queue.Active: 5, queue.Removed: 1000} {
+		if got := l.withTask(daemon.Task{State: state, Rate: 5}).Rate; got != want {
+			t.Errorf("%s: rate %d, want %d", state, got, want)
 		}
 	}
 }

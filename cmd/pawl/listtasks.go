@@ -3,6 +3,7 @@ package main
 // This file downloads the lists that are tasks of the queue of the daemon.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"pawl/cmd/pawl/bytetext"
+	server "pawl/cmd/pawl/daemon"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -94,15 +96,50 @@ func (l *listTasks) nameOf(t queue.Task) (name string, remove func(), err error)
 	if len(t.Text) == 0 {
 		return t.URLs[0], func() {}, nil
 	}
-	dir := filepath.Join(l.store.dir, "lists")
-	if err := makePrivateDir(dir); err != nil {
+	path := textListPath(l.store, t.ID)
+	if err := makePrivateDir(filepath.Dir(path)); err != nil {
 		return "", nil, err
 	}
-	path := filepath.Join(dir, "text-"+string(t.ID))
 	if err := os.WriteFile(path, t.Text, 0o600); err != nil {
 		return "", nil, err
 	}
 	return path, func() { os.Remove(path) }, nil
+}
+
+// textListPath returns the path of the file with the text of a list.
+func textListPath(st state, id store.ID) string {
+	return filepath.Join(st.dir, "lists", "text-"+string(id))
+}
+
+// removeTextLists removes the files of textListPath that a daemon has left that was killed. None may be in use.
+func removeTextLists(st state) {
+	left, _ := filepath.Glob(textListPath(st, "*"))
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
+
+// listOwners returns the unfinished tasks of lists by the keys that the records of their files have in Lists.
+func listOwners(st state, tasks []server.Task) map[string]server.Task {
+	owners := make(map[string]server.Task)
+	for _, t := range tasks {
+		if !t.List || t.State.Ended() {
+			continue
+		}
+		c := &MirrorCmd{Dir: t.Dir}
+		owners[c.listKey(cmp.Or(t.URL, textListPath(st, t.ID)), false)] = t
+	}
+	return owners
+}
+
+// ownerOf returns the task of a list that a file belongs to.
+func ownerOf(r store.Record, owners map[string]server.Task) (server.Task, bool) {
+	for _, key := range r.Lists {
+		if t, ok := owners[key]; ok {
+			return t, true
+		}
+	}
+	return server.Task{}, false
 }
 
 // taskHeaders returns the header fields and credentials for the URLs of a task: its own, and the ones that

@@ -322,18 +322,22 @@ func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 	close(ended)
 }
 
-// After the first collection the collector is as usual.
+// Collections come after 16 MiB, and when the used memory has doubled if that is later.
 func TestDelayCollector(t *testing.T) {
+	for used, want := range map[uint64]int{0: 400, 1 << 20: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 1 << 30: 100} {
+		if got := collectorPercent(used); got != want {
+			t.Errorf("GC percent with %d bytes in use: got %d, want %d", used, got, want)
+		}
+	}
 	t.Setenv("GOGC", "")
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	large := make([]*int, 2<<20) // 16 MiB with pointers
 	delayCollector()
-	if got := debug.SetGCPercent(400); got != 400 {
-		t.Fatalf("GC percent is %d before the first collection, want 400", got)
-	}
 	begun := time.Now()
 	for runtime.GC(); debug.SetGCPercent(400) != 100; runtime.GC() { // the cleanup runs in a goroutine of its own
 		if time.Since(begun) > hangLimit {
-			t.Fatal("the first collection did not change the GC percent")
+			t.Fatal("the collection with much memory in use did not change the GC percent")
 		}
 	}
+	runtime.KeepAlive(large)
 }

@@ -382,9 +382,10 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	}
 	// Headers and private addresses depend on the list that named a URL. The origin of --base
 	// was typed by the user, so it may be private even if the list came from a public address.
+	base := downloader.Origin(c.Base)
 	o.ForList = func(list string, req *downloader.Request) {
 		req.Access.Credentials = func(origin string) downloader.Credentials { return headers.forList(list, origin) }
-		public, base := lists.isPublic(list), downloader.Origin(c.Base)
+		public := lists.isPublic(list)
 		req.Access.Public = func(origin string) bool { return public && origin != base }
 	}
 	stop := make(chan struct{})

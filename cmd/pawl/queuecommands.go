@@ -173,7 +173,7 @@ func readListText(name string) (string, error) {
 	case !utf8.Valid(text):
 		return "", fmt.Errorf("list %q is not text in UTF-8; use: pawl mirror", name)
 	case len(bytes.TrimSpace(text)) == 0:
-		return "", emptyListError{name}
+		return "", usageErr{fmt.Errorf("list %q%s", name, namesNoFiles)}
 	}
 	return string(text), nil
 }
@@ -189,6 +189,8 @@ func daemonFailure(err error) error {
 		return usageErr{err}
 	case "not_found":
 		return kindError{err, store.ErrNotFound}
+	case "too_large":
+		return usageErr{fmt.Errorf("too many downloads at a time: %w; add fewer, or a list of them with --list", err)}
 	}
 	return err
 }
@@ -291,6 +293,22 @@ func (l taskList) find(st *store.Store, word string) (server.Task, bool) {
 	return findTask(l.tasks, word, true)
 }
 
+// checkRecords returns an error if a word names the task of a file that has no record, so that only the daemon can
+// continue it.
+func (l taskList) checkRecords(st *store.Store, words []string) error {
+	for _, word := range words {
+		t, ok := findTask(l.tasks, word, true)
+		if !ok || t.List || t.State == queue.Complete || t.State == queue.Removed {
+			continue
+		}
+		_, named := resolveDownload(st, word)
+		if _, err := st.Get(t.ID); errors.Is(named, store.ErrNotFound) && errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%q is in the queue, and has not begun: %w", word, server.ErrNotRunning)
+		}
+	}
+	return nil
+}
+
 // A taskList is the queue as a command finds it: that of the daemon or, if none runs, the one in the state file.
 type taskList struct {
 	client *server.Client // nil if no daemon runs
@@ -316,16 +334,19 @@ func openQueue(ctx context.Context, st state) (taskList, error) {
 }
 
 // resumeTasks resumes the named downloads that are in the queue of a running daemon; without names, all
-// paused ones. It returns the names of the others, and the IDs of all tasks that the daemon takes care of.
-func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []store.ID, err error) {
+// paused ones. It returns the names of the others, and all tasks that the daemon takes care of.
+func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []server.Task, err error) {
 	l, err := openQueue(ctx, st)
+	if err == nil && l.client == nil {
+		err = l.checkRecords(st.Store, c.Downloads)
+	}
 	if err != nil || l.client == nil {
 		return c.Downloads, nil, err
 	}
 	var ids []store.ID
 	for _, t := range l.tasks {
 		if !t.State.Ended() {
-			inQueue = append(inQueue, t.ID)
+			inQueue = append(inQueue, t)
 			if len(c.Downloads) == 0 && t.State == queue.Paused {
 				ids = append(ids, t.ID)
 			}
@@ -407,7 +428,11 @@ func (c *RemoveCmd) removeRecord(st state, id store.ID) error {
 	return err
 }
 
-// withoutTasks returns the records that do not belong to tasks.
-func withoutTasks(records []store.Record, ids []store.ID) []store.Record {
-	return slices.DeleteFunc(records, func(r store.Record) bool { return slices.Contains(ids, r.ID) })
+// withoutTasks returns the records that belong neither to tasks nor to files of their lists.
+func withoutTasks(st state, records []store.Record, tasks []server.Task) []store.Record {
+	owners := listOwners(st, tasks)
+	return slices.DeleteFunc(records, func(r store.Record) bool {
+		_, ofList := ownerOf(r, owners)
+		return ofList || slices.ContainsFunc(tasks, func(t server.Task) bool { return t.ID == r.ID })
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	server "pawl/cmd/pawl/daemon"
 	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
 	"pawl/store"
@@ -97,11 +98,10 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	}
 	resumed := len(words) < len(c.Downloads) || len(inQueue) > 0
 	c.Downloads = words
-	records, err := c.records(st, out)
+	records, err := c.records(st, inQueue, out)
 	if err != nil {
 		return err
 	}
-	records = withoutTasks(records, inQueue)
 	if len(records) == 0 && resumed {
 		return nil
 	}
@@ -256,13 +256,16 @@ func resolveAll(st *store.Store, word string, out *printer) ([]store.Record, err
 }
 
 // records returns the downloads to resume: the named ones or, without names, all unfinished
-// downloads that no other process is running.
-func (c *ResumeCmd) records(st state, out *printer) ([]store.Record, error) {
+// downloads that no other process is running. Those of inQueue are left out, unless the user has named the file.
+func (c *ResumeCmd) records(st state, inQueue []server.Task, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
 		found, err := resolveAll(st.Store, word, out)
 		if err != nil {
 			return nil, err
+		}
+		if isDirectory(word) {
+			found = withoutTasks(st, found, inQueue)
 		}
 		records = append(records, found...)
 	}
@@ -275,7 +278,7 @@ func (c *ResumeCmd) records(st state, out *printer) ([]store.Record, error) {
 			records = append(records, r)
 		}
 	}
-	return records, err
+	return withoutTasks(st, records, inQueue), err
 }
 
 // Run removes the records of the named downloads, also from the queue of the daemon. A failure does not stop
@@ -301,7 +304,7 @@ func (c *RemoveCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 		rec, err := resolveDownload(st.Store, word)
 		if inQueue && errors.Is(err, store.ErrNotFound) { // it had not begun
-			out.note("%q is removed from the queue", relPath(task.FilePath()))
+			out.note("%q is removed from the queue%s", relPath(task.FilePath()), map[bool]string{true: "; the files of the list are kept"}[task.List])
 			continue
 		}
 		if err == nil {

@@ -194,6 +194,7 @@ func (s *speller) read(args []string) []string {
 		args = s.next(args)
 	}
 	s.findCommand()
+	s.findDaemonOption()
 	s.findLists()
 	if s.command != "mirror" {
 		if slices.Contains(s.options, "-N") { // get always asks whether a file has changed
@@ -248,6 +249,8 @@ func (s *speller) next(args []string) (rest []string) {
 		} else {
 			s.options = append(s.options, v)
 		}
+	case arg == "--list" && len(s.words) > 0 && s.words[0] == "add": // its own, without a value
+		s.options = append(s.options, arg)
 	case slices.Contains(listOptions, name):
 		s.replace(name)
 		s.lists = append(s.lists, cmp.Or(take(), "LIST"))
@@ -369,8 +372,26 @@ func (s *speller) findCommand() {
 	}
 }
 
+// daemonWords are words behind daemon, as other programs have them, and the options that stand for them; "" for none.
+var daemonWords = map[string]string{"start": "", "run": "", "stop": "--stop", "quit": "--stop", "shutdown": "--stop", "open": "--open"}
+
+// findDaemonOption replaces a word behind daemon by its option.
+func (s *speller) findDaemonOption() {
+	if s.command != "daemon" || len(s.words) != 1 {
+		return
+	}
+	option, known := daemonWords[s.words[0]]
+	if !known {
+		return
+	}
+	s.changed, s.words = true, nil
+	if option != "" {
+		s.options = append(s.options, option)
+	}
+}
+
 // findLists makes mirror the command if a list is given: by an option, or by a word that is the
-// name of one.
+// name of one. The command add takes lists itself.
 func (s *speller) findLists() {
 	if s.command == "" || s.command == "get" {
 		for _, w := range s.words {
@@ -383,7 +404,10 @@ func (s *speller) findLists() {
 			}
 		}
 	}
-	if len(s.lists) > 0 {
+	switch {
+	case len(s.lists) > 0 && s.command == "add":
+		s.changed, s.words, s.options = true, s.lists, append(s.options, "--list")
+	case len(s.lists) > 0:
 		s.changed, s.command, s.words = true, "mirror", s.lists
 	}
 	if s.command == "mirror" { // which has no name for one file

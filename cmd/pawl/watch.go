@@ -218,6 +218,8 @@ func (w *watch) act(k key) {
 	client, _ := w.queue.snapshot()
 	ofDaemon := l.queue && client != nil
 	switch {
+	case (k == "p" || k == "r") && l.owner != "" && client != nil:
+		w.askOwner(k, l)
 	case k == "p" && ofDaemon:
 		w.status = w.queue.pause(l)
 	case k == "p":
@@ -227,10 +229,34 @@ func (w *watch) act(k key) {
 	case k == "r":
 		w.status = w.resume(l)
 	case ofDaemon:
-		w.question = question{fmt.Sprintf("remove %q from the queue, and delete its part file (%s)? y/n", pathOf(l), size(l.Held)), func() string { return w.queue.remove(l) }}
+		w.question = question{removalText(l), func() string { return w.queue.remove(l) }}
 	default:
 		w.askRemove(l)
 	}
+}
+
+// removalText returns the question whether a task is to be removed from the queue of the daemon.
+func removalText(l listRow) string {
+	switch {
+	case l.list:
+		return fmt.Sprintf("remove the list %q from the queue? its files are kept; y/n", pathOf(l))
+	case l.isDone():
+		return fmt.Sprintf("remove %q from the queue? its file is kept; y/n", pathOf(l))
+	}
+	return fmt.Sprintf("remove %q from the queue, and delete its part file (%s)? y/n", pathOf(l), size(l.Held))
+}
+
+// askOwner asks whether to pause or to resume the list that a file belongs to. Only the whole list can be.
+func (w *watch) askOwner(k key, l listRow) {
+	list := listRow{ID: l.owner}
+	if i := slices.IndexFunc(w.rows, func(o listRow) bool { return o.ID == l.owner }); i >= 0 {
+		list = w.rows[i]
+	}
+	verb, do := "pause", w.queue.pause
+	if k == "r" {
+		verb, do = "resume", w.queue.resume
+	}
+	w.question = question{fmt.Sprintf("it belongs to the list %q of the daemon; %s all of the list? y/n", pathOf(list), verb), func() string { return do(list) }}
 }
 
 // pathOf returns the path of a row for messages.
@@ -399,7 +425,9 @@ func (w *watch) title() string {
 	for _, l := range w.rows {
 		if l.State == "running" {
 			running++
-			rate += l.Rate
+			if l.owner == "" { // or the rate of its list contains it
+				rate += l.Rate
+			}
 		}
 	}
 	switch {

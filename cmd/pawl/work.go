@@ -148,10 +148,6 @@ func (e *workerLockedError) Error() string {
 // Is makes it an error like that of two runs of mirror.
 func (e *workerLockedError) Is(kind error) bool { return kind == lockedError{} }
 
-func (e *workerLockedError) hint() string {
-	return "one worker uses a machine well (--jobs); a second one needs a state directory of its own: --state DIR"
-}
-
 // lock prevents a second worker with the same state directory.
 func (c *WorkCmd) lock(st state) (interface{ Close() error }, error) {
 	lock, other, err := st.LockRun("work", fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime)))

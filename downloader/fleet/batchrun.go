@@ -62,7 +62,8 @@ type batchRun struct {
 	telling   sync.Mutex  // held while something is appended to the log
 	told      int         // entries of the log
 	records   []store.Record
-	retryWait time.Duration
+	rounds    int           // of the run
+	roundWait time.Duration // before the second one
 
 	mu      sync.Mutex
 	msg     Message          // guarded by mu, as all fields below
@@ -92,7 +93,7 @@ type toldFile struct {
 
 func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
 	b := &batchRun{
-		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), retryWait: r.run.Settings.RoundWait,
+		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), rounds: max(1, r.run.Settings.Rounds), roundWait: r.run.Settings.RoundWait,
 		running: make(map[int]*fileRun), retries: make(map[int]Item), wake: make(chan struct{}, 1),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(m.ctx)
@@ -255,7 +256,8 @@ func (b *batchRun) fetchAll() {
 			p = b.m.gate.enter(origin, b.m.d.MaxParallel(origin), b.isStopped)
 		}
 		if p == nil {
-			if b.solo { // the other files take too long
+			if b.solo { // the other files take too long; another worker may have none
+				b.m.leave(b.lane, 3*untriedWait)
 				b.delay(b.m.o.MessageLease / 2)
 			}
 			break
@@ -444,11 +446,10 @@ func (b *batchRun) outcome(i int, o mirror.Outcome) error {
 // maxRounds returns how often a file is tried that fails with err, as in package mirror: one whose path is the part file of
 // another one waits until that is finished.
 func (b *batchRun) maxRounds(err error) int {
-	n := max(1, b.r.run.Settings.Rounds)
 	if errors.Is(err, store.ErrPartFile) {
-		n++
+		return b.rounds + 1
 	}
-	return n
+	return b.rounds
 }
 
 // tell makes sure that an outcome gets into the log.
@@ -737,7 +738,7 @@ func (b *batchRun) publishRetries(ctx context.Context) error {
 	if len(retries) == 0 {
 		return nil
 	}
-	wait := b.retryWait
+	wait := b.roundWait
 	for range b.batch.Round - 1 {
 		wait = min(longestBack, wait*roundWaitFactor)
 	}

@@ -22,9 +22,9 @@ type gate struct {
 	jobs int
 
 	mu       sync.Mutex
-	changed  *sync.Cond // on mu
-	running  int        // files that may have a connection; guarded by mu, as all fields below
-	inWork   int        // files that have begun and not ended
+	changed  *sync.Cond     // on mu
+	running  int            // files that may have a connection; guarded by mu, as all fields below
+	inWork   map[*pass]bool // files that have begun and not ended
 	byOrigin map[string]int
 	solo     *pass // the file that is alone
 	waiting  bool  // a file waits to be alone
@@ -33,11 +33,12 @@ type gate struct {
 // A pass is a file in work.
 type pass struct {
 	origin   string
+	begun    time.Time
 	released bool
 }
 
 func newGate(jobs int) *gate {
-	g := &gate{jobs: jobs, byOrigin: make(map[string]int)}
+	g := &gate{jobs: jobs, byOrigin: make(map[string]int), inWork: make(map[*pass]bool)}
 	g.changed = sync.NewCond(&g.mu)
 	return g
 }
@@ -46,7 +47,7 @@ func newGate(jobs int) *gate {
 func (g *gate) busy() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inWork
+	return len(g.inWork)
 }
 
 // hasRoom reports whether another file may begin.
@@ -57,7 +58,7 @@ func (g *gate) hasRoom() bool {
 }
 
 func (g *gate) isOpen() bool {
-	return g.solo == nil && !g.waiting && g.running < g.jobs && g.inWork < g.jobs+maxUnpublished
+	return g.solo == nil && !g.waiting && g.running < g.jobs && len(g.inWork) < g.jobs+maxUnpublished
 }
 
 // enter waits until a file of an origin may begin, of which parallel ones may run. It returns nil if stopped returns
@@ -77,7 +78,7 @@ func (g *gate) enter(origin string, parallel int, stopped func() bool) *pass {
 }
 
 // enterAlone waits until a file may begin with nothing else in the process. It returns nil if stopped returns true, or if that
-// takes too long.
+// takes too long, as it most likely does if a file has been in work for long.
 func (g *gate) enterAlone(ctx context.Context, origin string, stopped func() bool) *pass {
 	ctx, cancel := context.WithTimeout(ctx, soloPatience)
 	defer cancel()
@@ -92,13 +93,13 @@ func (g *gate) enterAlone(ctx context.Context, origin string, stopped func() boo
 		}
 	}()
 	for {
-		if stopped() || ctx.Err() != nil {
+		if stopped() || ctx.Err() != nil || g.hasLong() {
 			return nil
 		}
 		if !g.waiting {
 			g.waiting, mine = true, true
 		}
-		if mine && g.solo == nil && g.inWork == 0 {
+		if mine && g.solo == nil && len(g.inWork) == 0 {
 			p := g.begin(origin)
 			g.solo = p
 			time.AfterFunc(soloTime, func() { g.endSolo(p) })
@@ -108,11 +109,22 @@ func (g *gate) enterAlone(ctx context.Context, origin string, stopped func() boo
 	}
 }
 
+// hasLong reports whether a file has been in work for so long that it may be for much longer. The caller must hold mu.
+func (g *gate) hasLong() bool {
+	for p := range g.inWork {
+		if time.Since(p.begun) > soloPatience {
+			return true
+		}
+	}
+	return false
+}
+
 func (g *gate) begin(origin string) *pass {
+	p := &pass{origin: origin, begun: time.Now()}
 	g.running++
-	g.inWork++
+	g.inWork[p] = true
 	g.byOrigin[origin]++
-	return &pass{origin: origin}
+	return p
 }
 
 // endSolo lets others begin beside a file that was alone.
@@ -149,7 +161,7 @@ func (g *gate) leave(p *pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releaseLocked(p)
-	g.inWork--
+	delete(g.inWork, p)
 	if g.solo == p {
 		g.solo = nil
 	}

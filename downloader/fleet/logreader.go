@@ -27,7 +27,6 @@ type LogReader struct {
 	ended    map[string]struct{}
 	problems map[Problem]struct{}
 	current  bool // everything that is in the log was read
-	err      error
 }
 
 // Counts returns the counts of all files that were queued. Those that have not ended are Pending.

@@ -30,7 +30,6 @@ const (
 )
 
 var (
-	// ErrOtherTarget reports that a directory is not the one of a run.
 	errNoTarget = errors.New("no ID of a shared directory in the file " + targetFile)
 	// ErrLocks reports a directory in which a lock is not seen by other machines.
 	ErrLocks = errors.New("other machines do not see locks in this directory")

@@ -205,7 +205,6 @@ type membership struct {
 	runs        map[string]*workerRun // by ID; guarded by mu, as all fields below
 	batches     map[string]*batchRun  // those in hand, by run and ID
 	lanes       map[string]*laneWork  // by name
-	surveyed    bool                  // all runs are known
 	others      []SessionInfo         // the last result of Sessions
 	othersAt    time.Time
 	reach       map[string]bool // hosts in a row that could not be reached
@@ -217,7 +216,8 @@ type membership struct {
 
 // A workerRun is a run that the worker may work for.
 type workerRun struct {
-	run     Run
+	id      string
+	run     Run            // guarded by mu of the membership, as all fields below
 	refused string         // why this worker does not work for it; "" if it does
 	waiting map[string]int // messages by lane
 	fresh   bool           // waiting was asked for since the last batch ended
@@ -331,7 +331,7 @@ func (m *membership) onRun(c RunChange) {
 		return
 	}
 	if r == nil {
-		r = &workerRun{}
+		r = &workerRun{id: id}
 		m.runs[id] = r
 	}
 	was := r.run.Control
@@ -606,7 +606,7 @@ func (m *membership) take(name string, l *laneWork) {
 	var took bool
 	count := 0
 	for _, r := range candidates {
-		msg, err := m.o.Broker.Take(m.ctx, r.run.ID, name)
+		msg, err := m.o.Broker.Take(m.ctx, r.id, name)
 		if msg != nil && err == nil {
 			took = true
 			m.begin(r, name, msg)
@@ -648,7 +648,7 @@ func (m *membership) begin(r *workerRun, lane string, msg Message) {
 	if err == nil {
 		err = json.Unmarshal(msg.Data(), &batch)
 	}
-	if err == nil && (batch.Run != r.run.ID || !isToken(batch.ID)) {
+	if err == nil && (batch.Run != r.id || !isToken(batch.ID)) {
 		err = errors.New("a message is not a batch of the run")
 	}
 	if err != nil {
@@ -656,7 +656,7 @@ func (m *membership) begin(r *workerRun, lane string, msg Message) {
 		if errors.Is(err, ErrNewer) {
 			text = fmt.Sprintf("a newer version of pawl is needed, which can read message version %d", head.Version)
 		}
-		m.complain(r.run.ID, text)
+		m.complain(r.id, text)
 		msg.Back(m.o.MessageLease)
 		return
 	}
@@ -793,10 +793,10 @@ func (m *membership) noteEnded(r *workerRun, end error) {
 	}
 	r.run.Control = Paused // here at once, and then for all
 	m.interruptLocked(r, errPaused)
-	m.o.OnWarning(fmt.Sprintf("run %s is paused: %v", r.run.ID, end))
+	m.o.OnWarning(fmt.Sprintf("run %s is paused: %v", r.id, end))
 	m.all.Go(func() {
-		if err := PauseFor(m.ctx, m.o.Broker, r.run.ID, end); err != nil && m.ctx.Err() == nil {
-			m.o.OnWarning(fmt.Sprintf("run %s cannot be paused: %v", r.run.ID, err))
+		if err := PauseFor(m.ctx, m.o.Broker, r.id, end); err != nil && m.ctx.Err() == nil {
+			m.o.OnWarning(fmt.Sprintf("run %s cannot be paused: %v", r.id, err))
 		}
 	})
 }

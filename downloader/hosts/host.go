@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,11 +32,16 @@ type Host struct {
 
 // counts are the connections and downloads of a host.
 type counts struct {
-	open      int           // connections in use
-	waiting   int           // downloads that wait for their first connection
-	downloads int           // downloads that may have several connections
-	peak      int           // most connections that TryOpen has led to
-	freed     chan struct{} // closed and replaced when there may be room for a connection
+	open      int       // connections in use
+	waiting   []*waiter // downloads that wait for their first connection, in the order of their calls
+	downloads int       // downloads that may have several connections
+	peak      int       // most connections that TryOpen has led to
+}
+
+// A waiter is a download that waits for its first connection.
+type waiter struct {
+	small bool          // the file may be one of many small ones
+	look  chan struct{} // of capacity 1; has a value when there may be room
 }
 
 // fairShare returns how many of share connections each download may have.
@@ -51,7 +57,7 @@ func New(o Options) *Host {
 	}
 	return &Host{
 		Origin: o.Origin, Address: o.Address,
-		counts: counts{freed: make(chan struct{})}, limit: newLimit(o.Ceiling, o.Many), memory: memory{store: o.Memory},
+		limit: newLimit(o.Ceiling, o.Many), memory: memory{store: o.Memory},
 	}
 }
 
@@ -59,41 +65,67 @@ func New(o Options) *Host {
 // until ctx ends, and then returns the cause of ctx. The caller must call Release once. small says that
 // the file is one of many that may be small.
 func (h *Host) Acquire(ctx context.Context, small bool) error {
-	for {
-		h.mu.Lock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.admit(small) {
+		return nil
+	}
+	w := &waiter{small, make(chan struct{}, 1)}
+	h.counts.waiting = append(h.counts.waiting, w)
+	var err error
+	for admitted := false; !admitted && err == nil; admitted = err == nil && h.admit(small) {
 		stale := h.untilStale()
-		most := h.limit.maxFirst()
-		if !small && !h.limit.isHTTP2 {
-			most = h.limit.ceiling
-		}
-		if h.counts.open < min(h.limit.granted, most) || h.counts.open < most && stale <= 0 {
-			h.counts.open++
-			h.limit.granted = max(h.limit.granted, h.counts.open)
-			h.mu.Unlock()
-			return nil
-		}
-		freed := h.counts.freed
-		h.counts.waiting++
-		h.mu.Unlock()
 		if stale <= 0 {
 			stale = maxPenalty
 		}
-		err := wait(ctx, freed, stale)
-		h.mu.Lock()
-		h.counts.waiting--
 		h.mu.Unlock()
-		if err != nil {
-			return err
-		}
+		err = wait(ctx, w.look, stale)
+		h.mu.Lock()
+	}
+	h.counts.waiting = slices.DeleteFunc(h.counts.waiting, func(o *waiter) bool { return o == w })
+	h.wake() // there may be room for more
+	return err
+}
+
+// admit counts the first connection of a download if there is room for one. mu must be held.
+func (h *Host) admit(small bool) bool {
+	if !h.hasRoom(small) {
+		return false
+	}
+	h.counts.open++
+	h.limit.granted = max(h.limit.granted, h.counts.open)
+	return true
+}
+
+// hasRoom reports whether there is room for the first connection of a download. mu must be held.
+func (h *Host) hasRoom(small bool) bool {
+	most := h.limit.maxFirst()
+	if !small && !h.limit.isHTTP2 {
+		most = h.limit.ceiling
+	}
+	return h.counts.open < most && (h.counts.open < h.limit.granted || h.untilStale() <= 0)
+}
+
+// wake makes the oldest waiting download look again for which there is room. When it has its connection,
+// it wakes the next one. So the others sleep on, of which there may be hundreds for each connection.
+// mu must be held.
+func (h *Host) wake() {
+	i := slices.IndexFunc(h.counts.waiting, func(w *waiter) bool { return h.hasRoom(w.small) })
+	if i < 0 {
+		return
+	}
+	select {
+	case h.counts.waiting[i].look <- struct{}{}:
+	default:
 	}
 }
 
-// wait returns when freed is closed, or after d, or when ctx ends, with its cause.
-func wait(ctx context.Context, freed <-chan struct{}, d time.Duration) error {
+// wait returns when look has a value, or after d, or when ctx ends, with its cause.
+func wait(ctx context.Context, look <-chan struct{}, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-freed:
+	case <-look:
 	case <-timer.C:
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -166,19 +198,13 @@ func (h *Host) Release() {
 	h.wake()
 }
 
-// wake makes the downloads that wait for their first connection look again.
-func (h *Host) wake() {
-	close(h.counts.freed)
-	h.counts.freed = make(chan struct{})
-}
-
 // TryOpen counts a further connection of a download. It returns false if the granted number or
 // the share of this process is reached, a refusal is fresh, the host pauses, or a download has
 // no connection yet.
 func (h *Host) TryOpen(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.counts.waiting > 0 || h.counts.open >= h.share() || !h.isOver(now) {
+	if len(h.counts.waiting) > 0 || h.counts.open >= h.share() || !h.isOver(now) {
 		return false
 	}
 	if h.counts.open >= h.limit.granted && now.Before(h.limit.retryAt) {
@@ -198,7 +224,7 @@ func (h *Host) share() int { return min(h.limit.ceiling, h.Address.Share()) }
 func (h *Host) OverShare() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.counts.waiting > 0 || h.counts.open > h.share()
+	return len(h.counts.waiting) > 0 || h.counts.open > h.share()
 }
 
 // Join counts a download that may have several connections. Leave undoes it.
@@ -234,7 +260,7 @@ func (h *Host) FairShare() int {
 func (h *Host) Wanted(mine int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.counts.waiting > 0 && mine > 1 && mine >= h.counts.fairShare(h.share())
+	return len(h.counts.waiting) > 0 && mine > 1 && mine >= h.counts.fairShare(h.share())
 }
 
 // MustRelease reports whether a download must give a connection to another process (see Address).
@@ -300,6 +326,6 @@ func (h *Host) IsLimited() bool {
 func (h *Host) IsIdle(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	isBusy := h.counts.open > 0 || h.counts.waiting > 0 || h.counts.downloads > 0
+	isBusy := h.counts.open > 0 || len(h.counts.waiting) > 0 || h.counts.downloads > 0
 	return !isBusy && h.isOver(now) && !h.limit.isRefusing && h.Ranges.Use() != RangesRefused
 }

@@ -264,6 +264,30 @@ func TestAcquireWaits(t *testing.T) {
 	})
 }
 
+// TestAcquireOrder: each released connection goes to the download that has waited longest, and wakes
+// no other one.
+func TestAcquireOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, 2, 2)
+		var done []func() (bool, error)
+		for range 4 {
+			done = append(done, acquiring(t.Context(), h))
+			synctest.Wait()
+		}
+		for n := range done {
+			h.Release()
+			if synctest.Wait(); opened(h) != 2 {
+				t.Errorf("%d open after release %d, want 2", opened(h), n)
+			}
+			for i, done := range done[n:] {
+				if ok, err := done(); ok != (i == 0) || err != nil {
+					t.Errorf("after release %d, download %d got %t, %v", n, n+i, ok, err)
+				}
+			}
+		}
+	})
+}
+
 // TestAcquireLater: a refusal that has grown old keeps nobody waiting.
 func TestAcquireLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,8 +37,8 @@ const maxEvents = 1024
 
 // listeners distribute events.
 type listeners struct {
-	listenMu sync.Mutex // after Queue.mu
-	channels map[chan Event]struct{}
+	listenMu sync.Mutex                 // after Queue.mu
+	channels map[chan Event]func() bool // ends the wait for the end of the listener's ctx
 }
 
 // Listen returns a channel with all events from now on, in order. It is closed when ctx ends, and for a
@@ -48,10 +48,9 @@ func (q *Queue) Listen(ctx context.Context) <-chan Event {
 	q.listenMu.Lock()
 	defer q.listenMu.Unlock()
 	if q.channels == nil {
-		q.channels = make(map[chan Event]struct{})
+		q.channels = make(map[chan Event]func() bool)
 	}
-	q.channels[c] = struct{}{}
-	context.AfterFunc(ctx, func() {
+	q.channels[c] = context.AfterFunc(ctx, func() {
 		q.listenMu.Lock()
 		defer q.listenMu.Unlock()
 		q.drop(c)
@@ -61,7 +60,8 @@ func (q *Queue) Listen(ctx context.Context) <-chan Event {
 
 // drop ends a listener. The caller must hold listenMu.
 func (q *Queue) drop(c chan Event) {
-	if _, ok := q.channels[c]; ok {
+	if stop, ok := q.channels[c]; ok {
+		stop() // or ctx, which may live long, would keep c with its events
 		delete(q.channels, c)
 		close(c)
 	}

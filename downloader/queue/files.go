@@ -30,10 +30,11 @@ func (q *Queue) deleteFiles() {
 	q.deleting.Lock()
 	defer q.deleting.Unlock()
 	for _, e := range q.marked() {
-		if err := q.deleteFilesOf(cmp.Or(e.Record, e.ID)); err != nil {
+		err := q.deleteFilesOf(cmp.Or(e.Record, e.ID))
+		if err != nil {
 			q.options.Warn(fmt.Sprintf("the files of %s are not deleted: %v", e.ID, err))
 		}
-		q.unmark(e)
+		q.unmark(e, err)
 	}
 }
 
@@ -49,16 +50,31 @@ func (q *Queue) marked() (entries []*entry) {
 	return entries
 }
 
-// unmark ends the removal of an entry, which is forgotten unless it ran when the user removed it.
-func (q *Queue) unmark(e *entry) {
+// unmark ends the removal of an entry, which is forgotten unless it ran when the user removed it. err says why its
+// files are still here.
+func (q *Queue) unmark(e *entry, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	e.undeleted = err
 	done := e.removal
 	if e.removal = notRemoved; done == thenForget {
 		q.forget(e)
 		return
 	}
 	q.dirty(e)
+}
+
+// undeleted returns why files of removed entries are still here; nil if they are not, or will be deleted when their
+// runs have stopped.
+func (q *Queue) undeleted(removed []*entry) (err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range removed {
+		if e.undeleted != nil {
+			err = errors.Join(err, fmt.Errorf("%q is removed, but its file is still here: %w", e.ID, e.undeleted))
+		}
+	}
+	return err
 }
 
 // deleteFilesOf deletes the files and the record of a download, which may be gone already.

@@ -115,8 +115,8 @@ func TestRemoveWithoutLock(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(r.root, "done"), []byte("of the user"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Remove(true, id); err != nil {
-			t.Fatal(err)
+		if err := r.Remove(true, id); !errors.Is(err, store.ErrForeign) {
+			t.Fatalf("got %v", err)
 		}
 		if len(seen) != 1 || len(seen[0]) != 1 || seen[0][0].State != Removed {
 			t.Errorf("seen during the removal: %v", seen)
@@ -146,6 +146,29 @@ func TestAddWhileRemoving(t *testing.T) {
 		task := r.await(again, Complete)
 		if got := r.files(); task.State != Complete || got != "f" {
 			t.Errorf("%s (%s), files %q", task.State, task.Reason, got)
+		}
+	})
+}
+
+// TestRemoveChanged checks that Remove reports the files that it does not delete, and removes their tasks.
+func TestRemoveChanged(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		changed := r.add(Spec{URLs: []string{r.put("changed", 100)}})
+		path := r.await(changed, Complete).Path
+		other := r.add(Spec{URLs: []string{r.put("other", 100)}})
+		r.await(other, Complete)
+		if err := os.WriteFile(path, []byte("of the user"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Remove(true, other, changed); !errors.Is(err, store.ErrForeign) || !strings.Contains(err.Error(), string(changed)) || strings.Contains(err.Error(), string(other)) {
+			t.Errorf("got %v", err)
+		}
+		if got := r.files(); got != "changed" {
+			t.Errorf("left: %s", got)
+		}
+		if _, ended := r.Tasks(); len(ended) != 0 {
+			t.Errorf("history: %v", ended)
 		}
 	})
 }

@@ -34,9 +34,6 @@ const (
 	defaultHistory = 1000
 	// defaultTasks is the most unfinished tasks. A guess: a task takes about a kilobyte of memory.
 	defaultTasks = 100_000
-	// rankStep is the distance of the ranks of two tasks that follow each other. So many halvings fit
-	// between them before all tasks must be stored with new ranks: log2 of it.
-	rankStep = 1 << 32
 )
 
 // Options are the settings of a Queue. Root must be set.
@@ -95,13 +92,15 @@ type hold struct {
 // An entry is a task of a Queue. All fields are guarded by Queue.mu.
 type entry struct {
 	Task
-	rank    int64
-	saved   bool      // the task is in the state file; a removed one with its mark
-	removal removal   // whether the task is removed with its files, which may still be here
-	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
-	notYet  time.Time // it does not start before
-	spot    spot      // of Spec, as the catalog has it
-	changed bool      // it must be started again when run has stopped
+	rank      int64
+	saved     bool      // the task is in the state file; a removed one with its mark
+	removal   removal   // whether the task is removed with its files, which may still be here
+	run       *run      // nil if it does not run; after Pause and Remove it runs for a moment still
+	notYet    time.Time // it does not start before
+	spot      spot      // of Spec, as the catalog has it
+	changed   bool      // it must be started again when run has stopped
+	undeleted error     // why the files of a removed one are still here; nil if they are not
+	outside   error     // it does not start, because its directory is not below this Root; nil if it is
 }
 
 // A removal says whether a task is removed with its files, and what comes when they are deleted.
@@ -136,6 +135,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
 		q.include(e)
+		_, e.outside = q.below(e.Dir) // an earlier process may have had another Root
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
@@ -178,29 +178,11 @@ func Read(st *store.Store) ([]Task, error) {
 	return tasks, err
 }
 
-// Place says where Add and Move put a task.
-type Place struct {
-	From Origin
-	N    int // tasks behind From; before it if negative
-}
-
-// An Origin is the position that a Place counts from.
-type Origin int
-
-// The origins of a Place. The zero Place is the first position.
-const (
-	Start   Origin = iota // the first unfinished task that does not run
-	Current               // the present position of the task
-	End                   // behind the last task
-)
-
-// Last is the place behind all tasks.
-var Last = Place{From: End}
-
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
 // returned. An unfinished download on record continues in its task. If it is added again without
-// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them.
+// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them. Without
+// a digest, it keeps that as long as it is unfinished.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -225,12 +207,16 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	}
 	tasks := make([]Task, len(entries))
+	var added []*entry
 	for i, e := range entries {
 		if paused {
 			e.State = Paused
 		}
 		if known := q.byID[e.ID]; known != nil {
 			if !known.State.Ended() {
+				if e.Sum.IsZero() { // somebody who does not know the digest must not take it away
+					e.Sum = known.Sum
+				}
 				q.update(known, e.Spec)
 				tasks[i] = q.view(known)
 				continue
@@ -240,14 +226,12 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 			e.saved = known.saved
 		}
 		q.include(e)
-		q.insert(e, at)
-		if at.From != End {
-			at.N++ // the next one behind it
-		}
+		added = append(added, e)
 		q.dirty(e)
 		q.tell(Event{Kind: Added, Task: q.view(e)})
 		tasks[i] = q.view(e)
 	}
+	q.insert(at, added...)
 	q.wake()
 	return tasks, nil
 }
@@ -269,7 +253,7 @@ func (q *Queue) check(s Spec) (Spec, error) {
 	}
 	switch {
 	case s.List && q.options.RunList == nil:
-		return s, fmt.Errorf("%w: no lists here", ErrSpec)
+		return s, errNoLists
 	case s.List && (len(s.URLs) > 1 || len(s.URLs) > 0 == (len(s.Text) > 0)):
 		return s, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
 	case !s.List && len(s.URLs) == 0:
@@ -416,65 +400,11 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 		e.State = Paused
 	}
 	q.include(e)
-	q.insert(e, Last)
+	q.insert(Last, e)
 	q.dirty(e)
 	q.tell(Event{Kind: Added, Task: q.view(e)})
 	q.wake()
 	return q.view(e), nil
-}
-
-// insert puts e into the order and gives it a rank.
-func (q *Queue) insert(e *entry, at Place) {
-	q.order = slices.Insert(q.order, q.index(e, at), e)
-	q.rerank(e)
-}
-
-// index returns the index in order for a place. Positions count the tasks that do not run.
-func (q *Queue) index(e *entry, at Place) int {
-	if at == Last {
-		return len(q.order)
-	}
-	var idle []int // indexes in order
-	current := 0
-	for i, o := range q.order {
-		if o == e {
-			current = len(idle)
-		} else if o.run == nil {
-			idle = append(idle, i)
-		}
-	}
-	n := at.N
-	switch at.From {
-	case Current:
-		n += current
-	case End:
-		n += len(idle)
-	}
-	if n = max(0, min(n, len(idle))); n == len(idle) {
-		return len(q.order)
-	}
-	return idle[n]
-}
-
-// rerank gives e, which is in the order, a rank between its neighbours. If there is none, all get new ones.
-func (q *Queue) rerank(e *entry) {
-	i := slices.Index(q.order, e)
-	switch {
-	case len(q.order) == 1:
-		e.rank = 0
-	case i == len(q.order)-1:
-		e.rank = q.order[i-1].rank + rankStep
-	case i == 0:
-		e.rank = q.order[1].rank - rankStep
-	default:
-		before, after := q.order[i-1].rank, q.order[i+1].rank
-		if e.rank = before + (after-before)/2; e.rank == before {
-			for i, o := range q.order {
-				o.rank = int64(i) * rankStep
-				q.dirty(o)
-			}
-		}
-	}
 }
 
 // find returns the entry of an ID.
@@ -565,7 +495,9 @@ func (q *Queue) view(e *entry) Task {
 	if e.isActive() {
 		t.State, t.Progress = Active, p
 	}
-	if t.State == Waiting && t.Reason == "" {
+	if t.State == Waiting && e.outside != nil {
+		t.Reason = e.outside.Error()
+	} else if t.State == Waiting && t.Reason == "" {
 		t.Reason = q.hold.reason
 	}
 	return t
@@ -603,7 +535,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 			q.history = remove(q.history, e)
 			e.Ended = time.Time{}
 			e.State = Waiting
-			q.insert(e, Last)
+			q.insert(Last, e)
 		default:
 			return ErrState
 		}
@@ -629,31 +561,6 @@ func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
 		}
 	}
 	return nil
-}
-
-// Move changes the position of a task and returns the new one. Positions count the tasks that do not run.
-func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
-	err = q.each([]store.ID{id}, func(e *entry) error {
-		if e.State.Ended() || e.run != nil {
-			return ErrState
-		}
-		i := q.index(e, to)
-		old := slices.Index(q.order, e)
-		if old < i {
-			i-- // e itself leaves
-		}
-		q.order = slices.Insert(slices.Delete(q.order, old, old+1), i, e)
-		q.rerank(e)
-		q.dirty(e)
-		for _, o := range q.order[:i] {
-			if o.run == nil {
-				position++
-			}
-		}
-		q.tell(Event{Kind: Moved, Task: q.view(e)})
-		return nil
-	})
-	return position, err
 }
 
 // Change calls change with the Spec of a task that has not ended, or has failed. New limits hold at once;
@@ -704,9 +611,12 @@ func (q *Queue) update(e *entry, s Spec) {
 // Remove removes tasks. A task that runs becomes history; any other vanishes. files says that its files are
 // deleted, too: the part file and, if it is unchanged, the finished file. Remove then returns when they are
 // deleted; a running task deletes them when it has stopped. Without files, the downloaded bytes stay, and the
-// download continues if the URL is added again.
+// download continues if the URL is added again. The error of files that cannot be deleted, such as store.ErrForeign
+// for one that somebody has changed since, comes when the tasks are removed. The files of a list always stay.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
+	var removed []*entry
 	err := q.each(ids, func(e *entry) error {
+		removed = append(removed, e)
 		if e.removal != notRemoved {
 			return nil // its removal is under way
 		}
@@ -734,6 +644,9 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 	})
 	if files && err == nil {
 		err = q.settle()
+	}
+	if files && err == nil {
+		err = q.undeleted(removed)
 	}
 	return err
 }

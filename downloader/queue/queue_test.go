@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/faultserver"
 	"pawl/store"
@@ -538,16 +539,20 @@ func TestAddAgain(t *testing.T) {
 			}
 			r.await(id, Failed)
 		}
-		again := Spec{URLs: []string{r.put("a.bin", 64<<20)}, Header: header}
+		sum, err := chunk.ParseSum("sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := Spec{URLs: []string{r.put("a.bin", 64<<20)}, Header: header, Sum: sum}
 		r.srv.Set(faultserver.Rate(1 << 20))
 		id := r.add(again)
 		r.await(id, Active)
-		again.Header = nil
+		again.Header, again.Sum = nil, chunk.Sum{}
 		if got := r.add(again); got != id {
 			t.Errorf("%s and %s", got, id)
 		}
-		if task, _ := r.Task(id); task.Header == nil || task.State != Active {
-			t.Errorf("%s, header %v", task.State, task.Header)
+		if task, _ := r.Task(id); task.Header == nil || task.State != Active || task.Sum != sum {
+			t.Errorf("%s, header %v, digest %s", task.State, task.Header, task.Sum)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"slices"
@@ -29,6 +30,9 @@ const (
 
 // errStopped is the cause of the end of a run that Pause, Change or Remove has stopped.
 var errStopped = errors.New("stopped by the user")
+
+// errNoLists is the error of a list in a queue without Options.RunList.
+var errNoLists = fmt.Errorf("%w: no lists here", ErrSpec)
 
 // A run is a task that runs.
 type run struct {
@@ -104,7 +108,7 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 		if q.running >= q.jobs {
 			break
 		}
-		if e.State != Waiting || e.run != nil || !e.saved || q.isRemovedAt(e.spot) {
+		if e.State != Waiting || e.run != nil || !e.saved || e.outside != nil || q.isRemovedAt(e.spot) {
 			continue
 		}
 		if wait := e.notYet.Sub(now); wait > 0 {
@@ -137,6 +141,9 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 
 // download runs a task.
 func (q *Queue) download(ctx context.Context, t Task, r *run) (downloader.Result, error) {
+	if t.List && q.options.RunList == nil { // an earlier process had lists
+		return downloader.Result{Size: -1}, errNoLists
+	}
 	if t.List {
 		return downloader.Result{Size: -1}, q.options.RunList(ctx, t, &r.handle, func(f Files) {
 			q.mu.Lock()
@@ -245,8 +252,9 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}
 		q.tell(Event{Kind: Delayed, Task: q.view(e)})
 	case errors.Is(err, store.ErrBusy):
-		e.Reason, e.notYet = redacted(err), time.Now().Add(busyWait)
-		q.tell(Event{Kind: Delayed, Task: q.view(e)})
+		q.delay(e, err, busyWait)
+	case e.List && errors.Is(err, store.ErrDoesNotFit): // which is true of several of its files
+		q.delay(e, err, spaceWait)
 	default:
 		e.State, e.Reason, e.Exit = Failed, redacted(err), q.options.ExitCode(err)
 		q.archive(e, FailedNow)
@@ -254,6 +262,12 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 	q.dirty(e)
 	q.trim()
 	return e.Task, e.State == Complete || e.State == Failed
+}
+
+// delay makes e wait for a time because of err.
+func (q *Queue) delay(e *entry, err error, wait time.Duration) {
+	e.Reason, e.notYet = redacted(err), time.Now().Add(wait)
+	q.tell(Event{Kind: Delayed, Task: q.view(e)})
 }
 
 // holdsUp reports whether a failure of a task would be that of all tasks, because the disk is full or has

@@ -435,3 +435,197 @@ func TestTemplate(t *testing.T) {
 		r.await(r.add(Spec{URLs: []string{r.put("large.bin", 3<<20)}}), Failed)
 	})
 }
+
+// A countingContext counts the functions that wait for its end.
+type countingContext struct {
+	context.Context
+	done    chan struct{}
+	waiting int
+}
+
+func (c *countingContext) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is called by context.AfterFunc.
+func (c *countingContext) AfterFunc(func()) (stop func() bool) {
+	c.waiting++
+	return func() bool {
+		c.waiting--
+		return true
+	}
+}
+
+// TestListenOverflowFrees checks that a context does not keep a listener that was dropped.
+func TestListenOverflowFrees(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		ctx := &countingContext{Context: t.Context(), done: make(chan struct{})}
+		events := r.Listen(ctx)
+		id := r.add(Spec{URLs: []string{r.srv.URL + "/a"}})
+		for range maxEvents {
+			if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range events { // ends because the channel is closed
+		}
+		if ctx.waiting != 0 {
+			t.Errorf("%d functions wait for the end of the context", ctx.waiting)
+		}
+	})
+}
+
+// TestMoveWhilePausing checks that a task moves as soon as it is paused, or waits for its next run, although its
+// run has not stopped yet, and that all positions count it.
+func TestMoveWhilePausing(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.srv.Set(faultserver.Rate(1 << 20))
+		r.start(Options{Jobs: 2})
+		var ids []store.ID
+		for i := range 4 {
+			ids = append(ids, r.add(Spec{URLs: []string{r.put(fmt.Sprintf("f%d", i), 64<<20)}}))
+		}
+		r.await(ids[0], Active)
+		r.await(ids[1], Active)
+		for _, c := range []struct {
+			name   string
+			change func() error
+		}{
+			{"paused", func() error { return r.Pause(ids[1]) }},
+			{"resumed before it stopped", func() error { return errors.Join(r.Pause(ids[0]), r.Resume(ids[0])) }},
+		} {
+			id := ids[1]
+			if c.name != "paused" {
+				id = ids[0]
+			}
+			if err := c.change(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.Move(id, Place{Start, 1}); got != 1 || err != nil {
+				t.Errorf("%s: moved to %d: %v", c.name, got, err)
+			}
+			if got, ok := r.Position(id); got != 1 || !ok || r.Positions()[id] != 1 {
+				t.Errorf("%s: position %d, %t, and in the list %d", c.name, got, ok, r.Positions()[id])
+			}
+		}
+	})
+}
+
+// TestOtherRoot checks that a task of an earlier process with another Root writes nothing there, and waits for a
+// process that has the old Root again.
+func TestOtherRoot(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error { return nil }})
+		file := r.add(Spec{URLs: []string{r.put("a.bin", 100)}, Dir: "sub"})
+		list := r.add(Spec{List: true, Text: []byte(r.put("b.bin", 100))})
+		if err := r.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		before := r.root
+		r.root = t.TempDir()
+		r.start(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error {
+			t.Error("the list runs")
+			return nil
+		}})
+		inside := r.add(Spec{URLs: []string{r.put("c.bin", 100)}})
+		r.await(inside, Complete)
+		time.Sleep(time.Minute)
+		for _, id := range []store.ID{file, list} {
+			if task, err := r.Task(id); task.State != Waiting || !strings.Contains(task.Reason, "is not below") {
+				t.Errorf("%s: %q, %v", task.State, task.Reason, err)
+			}
+		}
+		if err := errors.Join(r.Pause(file), r.Resume(file)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if left, _ := os.ReadDir(before); len(left) > 0 || len(r.srv.Requests()) > 1 {
+			t.Errorf("%d files are below the old root, after %d requests", len(left), len(r.srv.Requests()))
+		}
+		r.root = before
+		r.start(Options{})
+		r.await(file, Complete)
+		if task := r.await(list, Failed); !strings.Contains(task.Reason, "no lists") {
+			t.Errorf("a list without RunList: %q", task.Reason)
+		}
+	})
+}
+
+// TestListDoesNotFit checks that a list waits whose files do not fit on the disk, and that other tasks run meanwhile.
+func TestListDoesNotFit(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		runs := 0
+		r.start(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error {
+			if runs++; runs < 3 {
+				return fmt.Errorf("no further files: %w", store.ErrDoesNotFit)
+			}
+			return nil
+		}})
+		id := r.add(Spec{List: true, Text: []byte("x")})
+		time.Sleep(spaceWait / 2)
+		if task, _ := r.Task(id); task.State != Waiting || !strings.Contains(task.Reason, "no further files") {
+			t.Errorf("%s: %q", task.State, task.Reason)
+		}
+		r.await(r.add(Spec{URLs: []string{r.put("a.bin", 100)}}), Complete)
+		r.await(id, Complete)
+		if runs != 3 {
+			t.Errorf("%d runs", runs)
+		}
+	})
+}
+
+// TestAddBlock checks that tasks that are added at a place together follow each other there, that their number does not
+// use up the ranks between their neighbours, and that the order survives.
+func TestAddBlock(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		specs := func(prefix string, n int) (all []Spec) {
+			for i := range n {
+				all = append(all, Spec{URLs: []string{fmt.Sprintf("%s/%s%d", r.srv.URL, prefix, i)}})
+			}
+			return all
+		}
+		add := func(at Place, all []Spec) {
+			t.Helper()
+			if _, err := r.Add(all, at, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(Last, specs("a", 3))
+		add(Place{N: 1}, specs("b", 100))
+		add(Place{}, append(specs("c", 2), specs("b", 2)...)) // b0 and b1 are in the queue already
+		add(Place{From: End, N: -1}, specs("d", 2))
+		var want []string
+		for _, s := range slices.Concat(specs("c", 2), specs("a", 1), specs("b", 100), specs("a", 2)[1:], specs("d", 2), specs("a", 3)[2:]) {
+			want = append(want, filepath.Base(s.URLs[0])+" paused")
+		}
+		if got := r.names(); got != strings.Join(want, ", ") {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		stored := r.order[0].rank
+		for range 20 {
+			add(Place{N: 1}, specs("e", 1000))
+			for id := range r.byID {
+				if strings.Contains(r.byID[id].URL(), "/e") {
+					if err := r.Remove(false, id); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if r.order[0].rank != stored {
+			t.Error("all tasks have new ranks")
+		}
+		for i, e := range r.order[1:] {
+			if e.rank <= r.order[i].rank {
+				t.Errorf("rank %d behind %d", e.rank, r.order[i].rank)
+			}
+		}
+		if err := r.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		r.open(Options{})
+		if got := r.names(); got != strings.Join(want, ", ") {
+			t.Errorf("after a restart, got %s", got)
+		}
+	})
+}

@@ -55,13 +55,13 @@ func (q *Queue) Running() (tasks []Task) {
 	return tasks
 }
 
-// Position returns the position of a task, as Move counts it. ok is false for one that runs or has ended.
+// Position returns the position of a task, as Move counts it. ok is false for one that is active or has ended.
 func (q *Queue) Position(id store.ID) (n int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.order {
 		switch {
-		case e.run != nil:
+		case e.isActive():
 		case e.ID == id:
 			return n, true
 		default:
@@ -77,7 +77,7 @@ func (q *Queue) Positions() map[store.ID]int {
 	defer q.mu.Unlock()
 	positions := make(map[store.ID]int, len(q.order))
 	for _, e := range q.order {
-		if e.run == nil {
+		if !e.isActive() {
 			positions[e.ID] = len(positions)
 		}
 	}

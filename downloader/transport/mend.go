@@ -303,7 +303,7 @@ func dialTLS(ctx context.Context, t *http.Transport, network, addr string) (net.
 }
 
 func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
-	origin, reused := Origin(req.URL), false
+	origin := Origin(req.URL)
 	m.mu.Lock()
 	known := m.known[origin]
 	m.mu.Unlock()
@@ -311,10 +311,9 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, _, err := m.mend(req)
 		return resp, err
 	}
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
-	resp, err := m.idleCloser.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	resp, err := m.idleCloser.RoundTrip(req)
 	isTLS := req.URL.Scheme == "https" && !m.proxied(req)
-	if !isTLS && !reused || req.Context().Err() != nil || !isOdd(resp, err) {
+	if !isTLS && !attemptOf(req.Context()).reused.Load() || req.Context().Err() != nil || !isOdd(resp, err) {
 		return resp, err
 	}
 	if err == nil { // first, because the host may grant no second connection

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"runtime"
 	"strings"
 	"testing"
@@ -267,14 +266,15 @@ func TestMenderRemembers(t *testing.T) {
 		var sent int
 		m := newMender(reusedFailing{func(req *http.Request) (*http.Response, error) {
 			sent++
-			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Reused: true})
+			attemptOf(req.Context()).reused.Store(true)
 			return nil, errors.New("net/http: HTTP/1.x transport connection broken: malformed HTTP response \"x\"")
 		}}, base)
 		for i, tt := range []struct {
 			path string
 			sent int // over the connections that are used again
 		}{{"/good", 1}, {"/good", 2}, {"/odd", 3}, {"/odd", 3}} {
-			resp, err := m.RoundTrip(newRequest(t, t.Context(), s.URL+tt.path))
+			ctx := withAttempt(t.Context(), &attempt{notSilent: func(bool) {}})
+			resp, err := m.RoundTrip(newRequest(t, ctx, s.URL+tt.path))
 			if err != nil {
 				t.Fatalf("TLS %v: %v", secure, err)
 			}

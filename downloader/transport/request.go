@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -43,9 +44,28 @@ type RequestInfo struct {
 	// OnSlot is called when the request has a slot and opens its connection. Until then it was not the
 	// server that was silent. Default none.
 	OnSlot func()
+	// OnSent is called each time that the request has been sent: after a redirect or a failure, that is
+	// again. Default none.
+	OnSent func()
 
 	restricted bool // a public source named the URL that is being requested now
 	private    bool // the last response came from a private address
+	way        way
+}
+
+// A way is how the last response has come. It is written by the goroutines of net/http. Safe for
+// concurrent use.
+type way struct {
+	mu              sync.Mutex
+	sent, responded time.Time // guarded by mu; the response may begin before the whole request is sent
+	reused          bool      // the connection was used before; guarded by mu
+}
+
+// note calls do, which writes to w, with mu held.
+func (w *way) note(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
 }
 
 // Restricted reports whether the URL that responded last must not lead to a private address,
@@ -54,6 +74,23 @@ func (r *RequestInfo) Restricted() bool { return r.restricted }
 
 // Private reports whether the last response came from a private address.
 func (r *RequestInfo) Private() bool { return r.private }
+
+// Took returns the time from the last request to the first byte of its response; 0 if unknown.
+func (r *RequestInfo) Took() time.Duration {
+	r.way.mu.Lock()
+	defer r.way.mu.Unlock()
+	if r.way.sent.IsZero() {
+		return 0
+	}
+	return max(0, r.way.responded.Sub(r.way.sent))
+}
+
+// NewConn reports whether the connection of the last response was opened for it.
+func (r *RequestInfo) NewConn() bool {
+	r.way.mu.Lock()
+	defer r.way.mu.Unlock()
+	return !r.way.reused
+}
 
 // begin updates r before req is sent, which is the first request, a retry, or a redirect. A
 // server at a private address may redirect to private addresses, because it is as trusted as
@@ -94,6 +131,8 @@ type attempt struct {
 	conn atomic.Pointer[trackedConn]
 	// dialed is the connection that was opened for the attempt last, nil if there is none.
 	dialed atomic.Pointer[trackedConn]
+	// reused means that the connection was used before.
+	reused atomic.Bool
 	// noALPN means that the server of the connection chose no version of HTTP.
 	noALPN atomic.Bool
 	// url is the URL of the request, nil for a dial.
@@ -113,10 +152,30 @@ func (a *attempt) gotSlot() {
 }
 
 // gotConn notes the connection that carries the request.
-func (a *attempt) gotConn(c net.Conn) {
-	a.conn.Store(trackedBelow(c))
-	t, ok := c.(*tls.Conn)
+func (a *attempt) gotConn(info httptrace.GotConnInfo) {
+	a.conn.Store(trackedBelow(info.Conn))
+	a.reused.Store(info.Reused)
+	t, ok := info.Conn.(*tls.Conn)
 	a.noALPN.Store(ok && t.ConnectionState().NegotiatedProtocol == "")
+}
+
+// trace returns the one trace of the request, because net/http calls the functions of several ones
+// by reflection. sent is called when the request has been sent.
+func (a *attempt) trace(info *RequestInfo, sent func()) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn: func(conn httptrace.GotConnInfo) {
+			a.gotConn(conn)
+			info.way.note(func() { info.way.reused = conn.Reused })
+		},
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			info.way.note(func() { info.way.sent = time.Now() })
+			sent()
+			if info.OnSent != nil {
+				info.OnSent()
+			}
+		},
+		GotFirstResponseByte: func() { info.way.note(func() { info.way.responded = time.Now() }) },
+	}
 }
 
 type attemptKey struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"slices"
 	"testing"
@@ -177,6 +178,38 @@ func TestWatchdogOneClock(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestRequestWay: a RequestInfo knows how each response has come, with redirects.
+func TestRequestWay(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.Redirect(w, r, "/", http.StatusFound)
+		}
+	}))
+	defer s.Close()
+	tr := New(Options{Connections: 1, ConnectTimeout: time.Minute, StallTimeout: time.Minute}, nil)
+	defer tr.Close()
+	for path, want := range map[string]int{"/": 1, "/elsewhere": 2} {
+		for again := range 2 {
+			sent := make(chan struct{}, 2*want)
+			info := &RequestInfo{OnSent: func() { sent <- struct{}{} }}
+			if info.Took() != 0 {
+				t.Error("a request that was not sent has taken time")
+			}
+			resp, err := tr.Client(false).Do(newRequest(t, WithRequest(t.Context(), info), s.URL+path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			drain(resp)
+			for range want { // net/http may call OnSent after the response
+				<-sent
+			}
+			if len(sent) > 0 || again > 0 && info.NewConn() {
+				t.Errorf("%s: sent %d more times than %d, new connection %t", path, len(sent), want, info.NewConn())
+			}
 		}
 	}
 }

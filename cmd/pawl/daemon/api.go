@@ -66,6 +66,7 @@ var queueErrors = []struct {
 	{queue.ErrNotFound, http.StatusNotFound, "not_found"},
 	{store.ErrNotFound, http.StatusNotFound, "not_found"},
 	{queue.ErrState, http.StatusConflict, "state"},
+	{store.ErrForeign, http.StatusConflict, "state"}, // of a removed task: somebody has changed its file
 	{queue.ErrSpec, http.StatusBadRequest, "spec"},
 	{queue.ErrFull, http.StatusServiceUnavailable, "full"},
 }
@@ -202,9 +203,9 @@ func decode(text []byte, v any) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong) && wrong.Field != "":
-		return badRequest("the value of the key %q is of the wrong type: %s instead of %s", wrong.Field, wrong.Value, jsonType(wrong.Type))
+		return badRequest("the value of the key %q has the wrong type: %s instead of %s", wrong.Field, wrong.Value, jsonType(wrong.Type))
 	case wrong != nil:
-		return badRequest("the body is %s instead of %s", wrong.Value, jsonType(wrong.Type))
+		return badRequest("the body has the wrong type: %s instead of %s", wrong.Value, jsonType(wrong.Type))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return badRequest("the JSON of the body ends too early")
 	}
@@ -327,6 +328,9 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
 const maxJobs = 1000
 
 func (s *Server) patchStatus(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
 	body, err := readBody(r)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -69,7 +70,7 @@ func TestClient(t *testing.T) {
 		}
 		r.await(last, queue.Complete)
 		paused, err := c.Pause(ctx)
-		if must(err); summaryOf(paused) != "a.bin paused -" {
+		if must(err); summaryOf(paused) != "a.bin paused 0" {
 			t.Errorf("paused: %s", summaryOf(paused))
 		}
 		time.Sleep(time.Second)
@@ -148,6 +149,7 @@ func TestErrors(t *testing.T) {
 			{"GET", "/tasks?limit=99999999999999999999", "", 400, "spec", `"limit"`},
 			{"GET", "/tasks?limit=1&limit=2", "", 400, "spec", `"limit"`},
 			{"GET", "/status?a=b", "", 400, "spec", `"a"`},
+			{"PATCH", "/status?a=b", "{}", 400, "spec", `"a"`},
 			{"GET", "/events?a=b", "", 400, "spec", `"a"`},
 			{"GET", one + "?a=b", "", 400, "spec", `"a"`},
 			{"PUT", "/tasks", "", 405, "method", "GET, POST"},
@@ -249,6 +251,32 @@ func TestErrors(t *testing.T) {
 		}
 		if after := len(r.api("GET", "/tasks", "").body); after != before {
 			t.Errorf("wrong requests have changed the queue: %s", r.api("GET", "/tasks", "").body)
+		}
+	})
+}
+
+// TestDeleteChanged checks that the answer says that a file is still here, because somebody has changed it.
+func TestDeleteChanged(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		added, err := r.queue.Add([]queue.Spec{{URLs: []string{r.put("a.bin", 100)}}}, queue.Last, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.await(added[0].ID, queue.Complete)
+		path := filepath.Join(r.root, "a.bin")
+		if err := os.WriteFile(path, []byte("of the user"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		one := "/tasks/" + string(added[0].ID)
+		if a := r.api("DELETE", one+"?files=true", ""); a.status != 409 || a.errorCode() != "state" || !strings.Contains(a.body, "still here") {
+			t.Errorf("got %d %s", a.status, a.body)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+		if a := r.api("GET", one, ""); a.status != 404 {
+			t.Errorf("the task: got %d %s", a.status, a.body)
 		}
 	})
 }

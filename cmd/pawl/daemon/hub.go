@@ -112,6 +112,7 @@ func (h *hub) run(ctx context.Context) {
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		events := h.queue.Listen(ctx)
+		h.resend() // because the events before Listen are missing, if the queue was faster than the last loop
 		h.measure()
 		for ok := true; ok; {
 			var ticks <-chan time.Time
@@ -128,7 +129,6 @@ func (h *hub) run(ctx context.Context) {
 				h.measure()
 			}
 		}
-		h.resend() // the queue was faster, so events are missing
 	}
 }
 

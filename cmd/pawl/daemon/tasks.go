@@ -206,14 +206,21 @@ func numbered(err error, i, n int) error {
 	return &e
 }
 
-// alike returns how many elements at the beginning can be added by one call: they follow each other.
+// alike returns how many elements at the beginning can be added by one call: they follow each other in the queue.
 func alike(all []Addition) int {
 	n := 1
-	for all[0].Record == "" && all[0].Position == nil && n < len(all) &&
-		all[n].Record == "" && all[n].Position == nil && all[n].Paused == all[0].Paused {
+	for all[0].Record == "" && n < len(all) && all[n].Record == "" && all[n].Paused == all[0].Paused && all[n].follows(&all[0], n) {
 		n++
 	}
 	return n
+}
+
+// follows reports whether the position of a is n behind that of b. Without positions, both are added at the end.
+func (a *Addition) follows(b *Addition, n int) bool {
+	if a.Position == nil || b.Position == nil {
+		return a.Position == b.Position
+	}
+	return *a.Position == *b.Position+n
 }
 
 // place returns where a is added.

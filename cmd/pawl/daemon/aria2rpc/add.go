@@ -113,6 +113,9 @@ func addMetalink(x *exchange, p params) (any, error) {
 // readMetalink returns a spec for each file of a Metalink. Like aria2, it takes the names from there, and gives a
 // chosen GID to the first file only.
 func (x *exchange) readMetalink(text []byte, d download) (specs []queue.Spec, err error) {
+	if len(bytes.TrimSpace(text)) == 0 { // as of a text that is no base64
+		return nil, failf("Could not parse Metalink XML document.")
+	}
 	for e, err := range list.Read("metalink", bytes.NewReader(text), list.Options{Format: list.Metalink, Base: d.base, MaxBytes: maxMetalink}) {
 		var problem *list.Problem
 		switch {

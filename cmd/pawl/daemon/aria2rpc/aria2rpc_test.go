@@ -460,8 +460,10 @@ func TestMetalink(t *testing.T) {
 	if !strings.Contains(r.log.String(), "m3") {
 		t.Error("the log does not have the file that is left out")
 	}
-	if e := r.call("aria2.addMetalink", "eHg="); e.Error == nil || !strings.Contains(e.Error.Message, "Could not parse Metalink") {
-		t.Errorf("%+v", e)
+	for _, wrong := range []string{"eHg=", "!!!", "", "ICA="} {
+		if e := r.call("aria2.addMetalink", wrong); e.Error == nil || !strings.Contains(e.Error.Message, "Could not parse Metalink") {
+			t.Errorf("%q: %+v", wrong, e)
+		}
 	}
 }
 

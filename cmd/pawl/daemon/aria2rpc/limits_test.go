@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,7 +20,7 @@ import (
 
 // process processes a text as POST does, without HTTP.
 func (r *rig) process(text string) (string, int) {
-	h := New(r.queue, Options{Authorize: func(_ *http.Request, token string) bool { return token == secret }}).(*handler)
+	h := New(r.queue, Options{Authorize: func(_ *http.Request, token string) bool { return token == secret }, Log: slog.New(slog.NewTextHandler(r.log, nil))}).(*handler)
 	body, status := newExchange(h, httptest.NewRequest("POST", "/jsonrpc", nil)).process([]byte(text))
 	return string(body), status
 }
@@ -104,8 +105,19 @@ func TestAttacks(t *testing.T) {
 	if status, _ := r.post("[" + many(" ", maxRequest) + "]"); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body that is too large: %d", status)
 	}
-	if n := strings.Count(r.log.String(), "is ignored"); n > maxIgnored {
+	if n := strings.Count(r.log.String(), "is ignored"); n > maxIgnored || n == 0 {
 		t.Errorf("%d lines in the log", n)
+	}
+}
+
+// TestLongOptionName checks that a name that is no option's is logged in short, and once.
+func TestLongOptionName(t *testing.T) {
+	r := newRig(t, 0)
+	for range 2 {
+		r.must("aria2.changeGlobalOption", map[string]string{strings.Repeat("z", 100_000): ""})
+	}
+	if n := len(r.log.String()); n > 1000 || n < 100 {
+		t.Errorf("%d bytes in the log", n)
 	}
 }
 

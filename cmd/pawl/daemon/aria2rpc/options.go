@@ -446,6 +446,9 @@ func changeGlobalOption(x *exchange, p params) (any, error) {
 // 200 options.
 const maxIgnored = 1000
 
+// maxIgnoredName is how many bytes of such a name are remembered and logged. Options of aria2 have at most 40.
+const maxIgnoredName = 100
+
 // ignored logs the options that are ignored, each once. Safe for concurrent use.
 type ignored struct {
 	log *slog.Logger
@@ -457,6 +460,9 @@ type ignored struct {
 // note logs the given options that use does not have.
 func (g *ignored) note(given map[string]json.RawMessage, use aria2.RPCUse) {
 	for name := range given {
+		if len(name) > maxIgnoredName {
+			name = name[:maxIgnoredName]
+		}
 		o, known := aria2.Lookup(name)
 		if known && (o.RPC&use != 0 || o.RPC == aria2.RPCRefuse) || !g.isNew(name) {
 			continue
@@ -483,9 +489,6 @@ func (g *ignored) isNew(name string) bool {
 	}
 	if g.names == nil {
 		g.names = make(map[string]bool)
-	}
-	if len(name) > 100 { // is no option
-		name = name[:100]
 	}
 	g.names[name] = true
 	return true

@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	// checkpointAfter is how old a batch is when its first checkpoint is written, and the time between two. Half
-	// doubles the writes of large files; double doubles what a worker that is killed loses.
-	checkpointAfter = 5 * time.Second
+	// checkpointAfter is how old a batch is when its first checkpoint is written, and the time between two, to which up to a second is
+	// added, so that a worker that is killed loses 5 s. Half doubles the writes of large files; double doubles what is lost.
+	checkpointAfter = 4 * time.Second
 	// roundWaitFactor: each wait between rounds is three times as long as the one before, as in package mirror.
 	roundWaitFactor = 3
 	// untriedWait is how long a batch that this worker has tried is left to others, and untriedFor how long in all. At

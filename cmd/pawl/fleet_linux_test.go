@@ -584,7 +584,7 @@ func TestFleetLargeFile(t *testing.T) {
 			for k := range kills {
 				w := f.workOn(place, "out", fmt.Sprint("w", k))
 				left := size - f.heldOf("large") // of which the others must have something to do
-				n := h.Sent() + 1 + f.rand.Int64N(2*left/int64(kills-k+1))
+				n := h.Sent() + 1 + f.rand.Int64N(left/int64(kills-k+1))
 				if place == "--local" {
 					n = h.Sent() + left/2
 				}

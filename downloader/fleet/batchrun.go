@@ -543,13 +543,17 @@ func (b *batchRun) doneLocked(i int) {
 
 // saveOften writes checkpoints until ctx ends.
 func (b *batchRun) saveOften(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	every := time.Second
+	if b.solo {
+		every /= 10
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	next := b.begun.Add(checkpointAfter)
 	for {
 		select {
 		case now := <-tick.C:
-			if now.Before(next) && !b.hasNewPart() {
+			if now.Before(next) && !b.hasNewPart() && !b.hasAdvanced() {
 				continue
 			}
 			if b.save(ctx) == nil {
@@ -559,6 +563,23 @@ func (b *batchRun) saveOften(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// hasAdvanced reports whether bytes have arrived of a file that is alone, and no checkpoint says so. Then the end of this worker
+// is not a strike for it.
+func (b *batchRun) hasAdvanced() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, held := range b.cp.Now {
+		run := b.running[i]
+		if run == nil || b.cp.Parts[i].Held > held {
+			continue
+		}
+		if rec, err := b.m.o.Store.ByTarget(run.path); err == nil && rec.State != store.Done && rec.Held.Len() > held {
+			return true
+		}
+	}
+	return false
 }
 
 // hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
@@ -621,11 +642,13 @@ func (b *batchRun) save(ctx context.Context) error {
 	defer b.mu.Unlock()
 	for i, h := range handoffs {
 		running[i].saved, running[i].paged = h, len(cp.Parts[i].Pages) > 0
-		if b.cp.Parts == nil {
-			b.cp.Parts = make(map[int]partOnDisk)
-		}
-		if !b.cp.Done.has(i) {
-			b.cp.Parts[i] = cp.Parts[i]
+	}
+	for i := range running {
+		if part, ok := cp.Parts[i]; ok && !b.cp.Done.has(i) {
+			if b.cp.Parts == nil {
+				b.cp.Parts = make(map[int]partOnDisk)
+			}
+			b.cp.Parts[i] = part
 		}
 	}
 	return nil

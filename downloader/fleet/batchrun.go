@@ -310,6 +310,13 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 // mark records that a file is fetched alone from now on, so that the end of the worker is a strike for it.
 func (b *batchRun) mark(i int) bool {
 	b.mu.Lock()
+	if part, ok := b.cp.Parts[i]; ok && part.Handoff == nil { // this worker begins anew, or has a part file of its own
+		part.Held = 0
+		if rec, err := b.m.o.Store.ByTarget(b.running[i].path); err == nil && rec.State != store.Done {
+			part.Held = rec.Held.Len()
+		}
+		b.cp.Parts[i] = part
+	}
 	b.cp.Now = map[int]int64{i: b.cp.Parts[i].Held}
 	b.mu.Unlock()
 	return b.save(b.ctx) == nil
@@ -362,7 +369,7 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 	b.mu.Unlock()
 	if !b.m.o.Shared {
 		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
-			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
+			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))
 		}
 		return fetch.again, nil
 	}

@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	// checkpointAfter is how old a batch is when its first checkpoint is written, and the time between two. Half
-	// doubles the writes of large files; double doubles what a worker that is killed loses.
-	checkpointAfter = 5 * time.Second
+	// checkpointAfter is how old a batch is when its first checkpoint is written, and the time between two, to which up to a second is
+	// added, so that a worker that is killed loses 5 s. Half doubles the writes of large files; double doubles what is lost.
+	checkpointAfter = 4 * time.Second
 	// roundWaitFactor: each wait between rounds is three times as long as the one before, as in package mirror.
 	roundWaitFactor = 3
 	// untriedWait is how long a batch that this worker has tried is left to others, and untriedFor how long in all. At
@@ -310,6 +310,13 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 // mark records that a file is fetched alone from now on, so that the end of the worker is a strike for it.
 func (b *batchRun) mark(i int) bool {
 	b.mu.Lock()
+	if part, ok := b.cp.Parts[i]; ok && part.Handoff == nil { // this worker begins anew, or has a part file of its own
+		part.Held = 0
+		if rec, err := b.m.o.Store.ByTarget(b.running[i].path); err == nil && rec.State != store.Done {
+			part.Held = rec.Held.Len()
+		}
+		b.cp.Parts[i] = part
+	}
 	b.cp.Now = map[int]int64{i: b.cp.Parts[i].Held}
 	b.mu.Unlock()
 	return b.save(b.ctx) == nil
@@ -362,7 +369,7 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 	b.mu.Unlock()
 	if !b.m.o.Shared {
 		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
-			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
+			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))
 		}
 		return fetch.again, nil
 	}
@@ -543,13 +550,17 @@ func (b *batchRun) doneLocked(i int) {
 
 // saveOften writes checkpoints until ctx ends.
 func (b *batchRun) saveOften(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	every := time.Second
+	if b.solo {
+		every /= 10
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	next := b.begun.Add(checkpointAfter)
 	for {
 		select {
 		case now := <-tick.C:
-			if now.Before(next) && !b.hasNewPart() {
+			if now.Before(next) && !b.hasNewPart() && !b.hasAdvanced() {
 				continue
 			}
 			if b.save(ctx) == nil {
@@ -559,6 +570,23 @@ func (b *batchRun) saveOften(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// hasAdvanced reports whether bytes have arrived of a file that is alone, and no checkpoint says so. Then the end of this worker
+// is not a strike for it.
+func (b *batchRun) hasAdvanced() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, held := range b.cp.Now {
+		run := b.running[i]
+		if run == nil || b.cp.Parts[i].Held > held {
+			continue
+		}
+		if rec, err := b.m.o.Store.ByTarget(run.path); err == nil && rec.State != store.Done && rec.Held.Len() > held {
+			return true
+		}
+	}
+	return false
 }
 
 // hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
@@ -621,11 +649,13 @@ func (b *batchRun) save(ctx context.Context) error {
 	defer b.mu.Unlock()
 	for i, h := range handoffs {
 		running[i].saved, running[i].paged = h, len(cp.Parts[i].Pages) > 0
-		if b.cp.Parts == nil {
-			b.cp.Parts = make(map[int]partOnDisk)
-		}
-		if !b.cp.Done.has(i) {
-			b.cp.Parts[i] = cp.Parts[i]
+	}
+	for i := range running {
+		if part, ok := cp.Parts[i]; ok && !b.cp.Done.has(i) {
+			if b.cp.Parts == nil {
+				b.cp.Parts = make(map[int]partOnDisk)
+			}
+			b.cp.Parts[i] = part
 		}
 	}
 	return nil

@@ -39,21 +39,26 @@ func (r *requestLimiter) time(hostPort string, n int) time.Duration {
 	return newLimiter(rate, 0).timeLocked(n)
 }
 
-// wait waits until a request to u may be sent, and returns its turn. If ctx ends first, wait returns its cause. The
+// wait waits until a request to u may be sent. If ctx ends first, wait returns its cause. The
 // function onQueued, unless it is nil, is called with true before the wait and with false after
 // it, because the server is not slow meanwhile.
-func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) (*turn, error) {
+func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) error {
 	if r == nil {
-		return nil, nil
+		return nil
 	}
 	if onQueued != nil {
 		onQueued(true)
 		defer onQueued(false)
 	}
-	if err := r.host(u).take(ctx, 1); err != nil {
-		return nil, err
+	return r.host(u).take(ctx, 1)
+}
+
+// turn returns the turn of a request to u that wait has just ended for. It is nil without a limit.
+func (r *requestLimiter) turn(u *url.URL) *turn {
+	if d := r.time(hostPort(u), 1); d > 0 {
+		return &turn{from: time.Now(), lasts: d}
 	}
-	return &turn{from: time.Now(), lasts: r.time(hostPort(u), 1)}, nil
+	return nil
 }
 
 // A turn is when a request may be sent. It is over when that of the next request comes: otherwise, requests that wait for
@@ -61,8 +66,8 @@ func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(boo
 type turn struct {
 	from  time.Time
 	lasts time.Duration
-	used  bool // owned by the goroutine of the request
 
+	used   bool // owned by the goroutine of the request
 	mu     sync.Mutex
 	slotAt time.Time // when a connection of its own could be opened for the request; guarded by mu
 }
@@ -79,7 +84,7 @@ func (t *turn) hasSlot() {
 
 // isLate reports whether the turn is over, or used, now that the request has a connection, another one's or a new one.
 func (t *turn) isLate(reused bool) bool {
-	if t == nil || t.lasts == 0 {
+	if t == nil {
 		return false
 	}
 	t.mu.Lock()
@@ -91,12 +96,8 @@ func (t *turn) isLate(reused bool) bool {
 	return t.used || at.Sub(t.from) > t.lasts
 }
 
-// use notes that the request is sent.
-func (t *turn) use() {
-	if t != nil {
-		t.used = true
-	}
-}
+// use notes that the request is sent. If its connection turns out to be closed, it needs another turn.
+func (t *turn) use() { t.used = true }
 
 // host returns the limiter of the host of u. One request may follow a pause at once, so its
 // burst is the time of one request.

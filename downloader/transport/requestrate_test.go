@@ -193,7 +193,7 @@ func TestRequestRateCancelled(t *testing.T) {
 func TestRequestRateUnlimited(t *testing.T) {
 	for _, rate := range []float64{0, -1, math.NaN()} {
 		r := newRequestLimiter(Options{RequestRate: rate})
-		if turn, err := r.wait(t.Context(), nil, nil); r != nil || r.time("h:80", 5) != 0 || turn.isLate(true) || err != nil {
+		if r != nil || r.time("h:80", 5) != 0 || r.wait(t.Context(), nil, nil) != nil {
 			t.Errorf("%v/s: got a limit", rate)
 		}
 	}

@@ -201,9 +201,11 @@ func (r *resolver) end(name string, l *lookup, addrs []netip.Addr, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer close(l.done)
-	if r.running[name] == l {
-		delete(r.running, name)
+	if r.running[name] != l { // all have left, which says nothing about the name
+		l.err = err
+		return
 	}
+	delete(r.running, name)
 	addrs = slices.Clone(addrs)
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()

@@ -160,13 +160,12 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 }
 
 // trace returns the one trace of the request, because net/http calls the functions of several ones
-// by reflection. connected is called when the request has a connection, and sent when it has been sent.
-func (a *attempt) trace(info *RequestInfo, connected func(reused bool), sent func()) *httptrace.ClientTrace {
+// by reflection. sent is called when the request has been sent.
+func (a *attempt) trace(info *RequestInfo, sent func()) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(conn httptrace.GotConnInfo) {
 			a.gotConn(conn)
 			info.way.note(func() { info.way.reused = conn.Reused })
-			connected(conn.Reused)
 		},
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			info.way.note(func() { info.way.sent = time.Now() })

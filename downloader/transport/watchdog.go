@@ -56,10 +56,10 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if info == nil {
 		info = new(RequestInfo)
 	}
-	turn, err := d.requests.wait(req.Context(), req.URL, info.OnQueued)
-	if err != nil {
+	if err := d.requests.wait(req.Context(), req.URL, info.OnQueued); err != nil {
 		return nil, err
 	}
+	turn := d.requests.turn(req.URL)
 	timeout := d.timeout
 	if info.Timeout != nil {
 		timeout = info.Timeout()
@@ -81,15 +81,22 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 	}
-	connected := func(reused bool) {
-		if turn.isLate(reused) {
-			clock.restart(math.MaxInt64)
-			turn, _ = d.requests.wait(ctx, req.URL, info.OnQueued) // after an error, ctx ends the request
-			clock.restart(d.connectTimeout + timeout)
+	trace := a.trace(info, func() { clock.restart(timeout) })
+	if turn != nil {
+		gotConn := trace.GotConn
+		trace.GotConn = func(conn httptrace.GotConnInfo) {
+			gotConn(conn)
+			if turn.isLate(conn.Reused) {
+				clock.restart(math.MaxInt64)
+				if d.requests.wait(ctx, req.URL, info.OnQueued) != nil {
+					return // ctx has ended, which ends the request
+				}
+				clock.restart(d.connectTimeout + timeout)
+			}
+			turn.use()
 		}
-		turn.use()
 	}
-	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), a.trace(info, connected, func() { clock.restart(timeout) }))
+	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), trace)
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
 	clock.end()
 	if err != nil {

@@ -301,6 +301,7 @@ func (f *fleetSite) wantNothingElse() {
 // once, and no host ever has more connections or requests than it allows.
 func TestFleetKills(t *testing.T) {
 	t.Parallel()
+	skipExpensive(t)
 	workers, files, slow, lease, pause := 4, 80, 15, 4*time.Second, time.Second
 	if isLongTest() {
 		workers, files, slow, lease, pause = 8, 2000, 200, 6*time.Second, 3*time.Second
@@ -361,11 +362,11 @@ func TestFleetKills(t *testing.T) {
 			t.Errorf("%s had %d connections, want at most 8", h.name, most)
 		}
 	}
-	// Six requests take a second. A machine that is busy may delay the first of them.
-	six := f.hosts[4].shortest(6)
-	t.Logf("six requests came in %v, two in %v", six, f.hosts[4].shortest(2))
-	if least := 700 * time.Millisecond; six < least {
-		t.Errorf("six requests came in %v, want at least %v", six, least)
+	// A machine that is busy may delay the first request that is counted, so that only many requests have a rate.
+	took, least := f.hosts[4].shortest(slow), time.Duration(slow-1)*time.Second/5-800*time.Millisecond
+	t.Logf("%d requests came in %v, six in %v", slow, took, f.hosts[4].shortest(6))
+	if took < least {
+		t.Errorf("%d requests came in %v, want at least %v", slow, took, least)
 	}
 }
 
@@ -396,6 +397,7 @@ func (f *fleetSite) runID() string {
 // TestFleetPoison: a file that ends each worker that asks for it ends three of them, and fails with a line in the report.
 func TestFleetPoison(t *testing.T) {
 	t.Parallel()
+	skipExpensive(t)
 	f := newFleetSite(t, 4*time.Second)
 	f.addHosts(1)
 	h := f.hosts[0]
@@ -444,6 +446,7 @@ func TestFleetPoison(t *testing.T) {
 // run until somebody resumes it.
 func TestFleetDiskFull(t *testing.T) {
 	t.Parallel()
+	skipExpensive(t)
 	t.Run("local", func(t *testing.T) {
 		f := newFleetSite(t, 4*time.Second)
 		f.mount(filepath.Join(f.dir, "small"), "size=1m")
@@ -540,6 +543,7 @@ func TestFleetListChanges(t *testing.T) {
 // without having used up their rounds.
 func TestFleetNoNetwork(t *testing.T) {
 	t.Parallel()
+	skipExpensive(t)
 	f := newFleetSite(t, 6*time.Second)
 	f.addHosts(8)
 	for _, h := range f.hosts {
@@ -565,6 +569,7 @@ func TestFleetNoNetwork(t *testing.T) {
 // they begin anew, and say so.
 func TestFleetLargeFile(t *testing.T) {
 	t.Parallel()
+	skipExpensive(t)
 	size, rate, kills := int64(16<<20), int64(2<<20), 1
 	if isLongTest() {
 		size, rate, kills = 1<<30, 32<<20, 10

@@ -146,6 +146,7 @@ func (w *workSite) wantAll() {
 
 // TestWorkKills kills workers with SIGKILL in the middle of a large file. Others go on with what the last checkpoint says.
 func TestWorkKills(t *testing.T) {
+	skipExpensive(t)
 	const size, rate = 64 << 20, 8 << 20
 	w := newWorkSite(t, 8*time.Second)
 	w.add("large", size)

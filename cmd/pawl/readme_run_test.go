@@ -120,7 +120,8 @@ func newReadmeRig(t *testing.T, s readmeSession) *readmeRig {
 	r.Set(serveTexts(r.texts()), r.expiredLinks(), r.serveAll)
 	proxy := newTestProxy(t, "http", r.Listener.Addr().String())
 	ca := filepath.Join(t.TempDir(), "ca.pem") // httptest's certificate is for example.com and the hosts below it
-	r.env = append(pawlCommand(r.dir).Env, "https_proxy="+proxy.url, "http_proxy="+proxy.url, "no_proxy=", "NO_PROXY=", "PAWL_CACERT="+ca, "PAWL_CONNECTIONS=4")
+	r.env = append(pawlCommand(r.dir).Env, "https_proxy="+proxy.url, "http_proxy="+proxy.url, "no_proxy=", "NO_PROXY=", "PAWL_CACERT="+ca, "PAWL_CONNECTIONS=4",
+		"PAWL_RETRY_WAIT=20ms", "PAWL_RETRY_MAX_WAIT=200ms") // a link that has expired may look like a limit of connections
 	written := map[string]string{
 		ca:            string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw})),
 		"headers.txt": "Authorization: Bearer x\n",

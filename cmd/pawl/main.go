@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"pawl/downloader/failure"
@@ -26,34 +26,29 @@ func main() {
 	os.Exit(run(withTool(os.Args[0], os.Args[1:]), os.Stdout, os.Stderr))
 }
 
-// minGarbage is how much memory is allocated at least between two garbage collections, in bytes. A collection
-// costs about as much for little memory as for some MiB, because it scans the stacks of some hundred downloads. At
-// half, the collections of a list of small files take twice the time; double only needs more memory.
-const minGarbage = 16 << 20
+// laterPercent is the value of GOGC after the first collection.
+var laterPercent atomic.Int32
 
-// delayCollector makes garbage collections come after minGarbage instead of Go's 4 MiB. As usual they come
-// when the memory in use has doubled if that is later, so that large runs need no more memory.
+// delayCollector makes the first garbage collection come at 16 MiB of memory instead of 4, so that
+// short runs end before it: it takes a tenth of their time. Afterwards the collector is as usual, unless
+// setCollector was called, so long runs need no more memory.
 func delayCollector() {
-	if os.Getenv("GOGC") == "" {
-		adjustCollector()
+	if os.Getenv("GOGC") != "" {
+		return
 	}
-}
-
-// adjustCollector sets the value of GOGC with which the next collection comes after minGarbage, and does so again after
-// that collection, in another goroutine.
-func adjustCollector() {
-	scanned := []metrics.Sample{{Name: "/gc/scan/total:bytes"}} // by the last collection; 0 before the first
-	metrics.Read(scanned)
-	debug.SetGCPercent(collectorPercent(scanned[0].Value.Uint64()))
-	// An object without a use, so the next collection finds it. The pointer in it keeps Go from storing
+	laterPercent.Store(100)
+	debug.SetGCPercent(400) // of the 4 MiB that Go takes for a heap without a collection
+	// An object without a use, so the first collection finds it. The pointer in it keeps Go from storing
 	// it together with others, which may be used for longer.
-	runtime.AddCleanup(new(*int), func(int) { adjustCollector() }, 0)
+	runtime.AddCleanup(new(*int), func(int) { debug.SetGCPercent(int(laterPercent.Load())) }, 0)
 }
 
-// collectorPercent returns the value of GOGC with which a program that uses so many bytes allocates minGarbage
-// until the next collection, but at least 100. It is at most 400, because Go takes 4 MiB if less is in use.
-func collectorPercent(used uint64) int {
-	return int(min(max(minGarbage*100/max(used, 1), 100), 400))
+// setCollector sets the value of GOGC and the memory limit in bytes from now on, also after the first
+// collection.
+func setCollector(percent int, limit int64) {
+	laterPercent.Store(int32(percent))
+	debug.SetGCPercent(percent)
+	debug.SetMemoryLimit(limit)
 }
 
 // run is the whole program, so that tests can call it. It returns the exit code. Signals are

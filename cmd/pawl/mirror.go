@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -135,11 +134,9 @@ func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	// Many small requests leave much garbage, of which little stays in use, so the collector
 	// runs less often than by default (400 % instead of 100 %), which saves CPU. From 64 MiB on
 	// it runs more often again, to keep the memory near that.
-	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(64 << 20)
+	setCollector(400, 64<<20)
 	if c.isGiven() { // a submitter needs more for millions of files, and the limit would make it collect all the time
-		debug.SetGCPercent(50)
-		debug.SetMemoryLimit(math.MaxInt64)
+		setCollector(50, math.MaxInt64)
 	}
 	var err error
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {

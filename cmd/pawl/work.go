@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -38,8 +37,7 @@ func (c *WorkCmd) awaitStart(ctx context.Context, out *printer, hup <-chan os.Si
 // Run works until a signal or, with --once, until nothing is left.
 func (c *WorkCmd) Run(ctx context.Context, g *Globals, out *printer) (err error) {
 	out.addTimestamps()
-	debug.SetGCPercent(400) // as in mirror
-	debug.SetMemoryLimit(64 << 20)
+	setCollector(400, 64<<20) // as in mirror
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}

@@ -10,13 +10,14 @@ import (
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
 // endedOf returns the log entry of an outcome of an item whose entry is as it is in the queue, without secrets. dir is the
 // directory of this process, in which the file is.
 func endedOf(dir string, it Item, o mirror.Outcome) Ended {
-	e := Ended{ID: it.ID, State: o.State, URL: withoutUser(o.URL), Result: Result(o.Result), Rounds: o.Rounds, Kind: errorName(o.Err)}
+	e := Ended{ID: it.ID, State: o.State, URL: weburl.WithoutUser(o.URL), Result: Result(o.Result), Rounds: o.Rounds, Kind: errorName(o.Err)}
 	if o.Err != nil {
 		e.Error = o.Err.Error()
 	}
@@ -39,26 +40,10 @@ func relative(dir, path, otherwise string) string {
 	return filepath.ToSlash(rel)
 }
 
-// withoutUser returns a URL without user and password. It leaves all other bytes as they are.
-func withoutUser(u string) string {
-	scheme, rest, ok := strings.Cut(u, "://")
-	if !ok {
-		return u
-	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		end = len(rest)
-	}
-	return scheme + "://" + rest[strings.LastIndexByte(rest[:end], '@')+1:]
-}
-
 // failedOf returns the log entry of an item that no worker has an outcome of.
 func failedOf(it Item, err error) Ended {
 	return endedOf("", it, mirror.Outcome{State: mirror.Failed, URL: it.File.Entry.URLs[0], Rounds: max(1, it.File.Rounds), Err: err})
 }
-
-// strike returns the log entry of an item that ends the workers that try it.
-func strike(it Item, text string) Ended { return failedOf(it, errors.New(text)) }
 
 // texts returns pointers to the strings, beside those of File, that may have any bytes.
 func (e *Ended) texts() []*string {

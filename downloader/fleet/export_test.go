@@ -7,7 +7,6 @@ var (
 	EndedOf    = endedOf
 	ErrorName  = errorName
 	NamedError = namedError
-	Strike     = strike
 )
 
 // Outcome is (*Ended).outcome.

@@ -160,8 +160,7 @@ func (r asRun) do(ctx context.Context, run dropin.Run) (o dropin.Outcome, err er
 		out.repeats = new(repeats)
 	}
 	started := time.Now()
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = parsed.Run(&app.cli.Globals)
+	err = runCommand(ctx, parsed, &app.cli.Globals)
 	out.reportExit(err)
 	o = dropin.Outcome{Status: statusOf(err), Code: r.exitCode(err), Bytes: stream.n, Seconds: time.Since(started).Seconds()}
 	if info, statErr := os.Stat(run.File); statErr == nil && err == nil && info.Mode().IsRegular() {

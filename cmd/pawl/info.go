@@ -49,8 +49,6 @@ func (c *InfoCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return err
 	}
 	defer st.close()
-	ctx, cancel := c.withDeadline(ctx)
-	defer cancel()
 	opts, err := c.downloaderOptions()
 	if err != nil {
 		return err

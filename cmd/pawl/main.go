@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/alecthomas/kong"
+
 	"pawl/downloader/failure"
 )
 
@@ -92,7 +94,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signalContext(context.Background(), signals)
 	defer stop()
-	parsed.BindTo(ctx, (*context.Context)(nil))
 	if c, ok := parsed.Selected().Target.Addr().Interface().(interface {
 		awaitStart(context.Context, *printer, <-chan os.Signal) error
 	}); ok {
@@ -100,7 +101,25 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return out.reportExit(err)
 		}
 	}
-	return out.reportExit(parsed.Run(&cli.Globals))
+	return out.reportExit(runCommand(ctx, parsed, &cli.Globals))
+}
+
+// runCommand runs the command that was parsed, until its --deadline. An error that only says that a context has ended becomes its
+// cause: the signal or the deadline.
+func runCommand(ctx context.Context, parsed *kong.Context, g *Globals) error {
+	if c, ok := parsed.Selected().Target.Addr().Interface().(interface {
+		withDeadline(context.Context) (context.Context, context.CancelFunc)
+	}); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = c.withDeadline(ctx)
+		defer cancel()
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err := parsed.Run(g)
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, new(reportedError)) {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // trimCommand removes the name of the command from an error text of kong. For example,

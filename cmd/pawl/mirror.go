@@ -160,8 +160,6 @@ func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if _, err := c.openHeaders(ctx, out, c.typedURLs()...); err != nil {
 		return err
 	}
-	ctx, stop := c.withDeadline(ctx)
-	defer stop()
 	opts, err := c.downloaderOptions()
 	if err != nil {
 		return err

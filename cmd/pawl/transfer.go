@@ -69,8 +69,6 @@ type batch struct {
 // the run before the first request. The display is stopped last, after close, so that all
 // messages of close are printed above the bar.
 func (b *batch) run(ctx context.Context) error {
-	ctx, cancel := b.options.withDeadline(ctx)
-	defer cancel()
 	opts, err := b.options.downloaderOptions()
 	if err != nil {
 		return err

@@ -77,8 +77,6 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.withDeadline(ctx)
-	defer cancel()
 	opts, err := c.downloaderOptions()
 	if err != nil {
 		return err

@@ -69,8 +69,6 @@ func (c *WorkCmd) Run(ctx context.Context, g *Globals, out *printer) (err error)
 		return err
 	}
 	defer lock.Close()
-	ctx, stop := c.withDeadline(ctx)
-	defer stop()
 	queue, err := c.nats(out)
 	if err != nil {
 		return err

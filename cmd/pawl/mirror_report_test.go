@@ -108,8 +108,8 @@ func TestMirrorDeadlineReport(t *testing.T) {
 	s := newSite(t)
 	s.addMany(40, sameSize(200<<10))
 	s.writeListOfAll("list")
-	s.srv.Set(faultserver.Rate(2 << 20))
-	s.runMirror("--deadline", "1s", "--report", "report", "--failed", "failed", "list").wantExit(75).wantStderr("deadline")
+	s.srv.Set(faultserver.ConnRate(200 << 10)) // four connections fetch four files a second
+	s.runMirror("-x", "4", "--deadline", "4s", "--report", "report", "--failed", "failed", "list").wantExit(75).wantStderr("deadline")
 	r := s.report("report")
 	ends := r.outcomeCounts()
 	if ends[outcomeFetched] == 0 || ends[outcomePending] == 0 || len(r.Files) != 40 || ends[outcomeFailed] > 0 || r.Summary.Exit != 75 {

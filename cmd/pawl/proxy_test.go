@@ -398,7 +398,7 @@ func TestUnusableProxyIsError(t *testing.T) {
 			t.Errorf("%q: %s", args, out)
 		}
 	}
-	resume := pawlCommand(dir, "--limit-rate", "10K", "--deadline", "1s", "-o", "g.bin", srv.URL+"/f.bin")
+	resume := pawlCommand(dir, "--limit-rate", "10K", "--deadline", "4s", "-o", "g.bin", srv.URL+"/f.bin")
 	resume.Env = withoutProxies(resume.Env)
 	if out, err := resume.CombinedOutput(); exitCodeOf(err) != 75 {
 		t.Fatalf("%v\n%s", err, out)

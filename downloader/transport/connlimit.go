@@ -75,6 +75,9 @@ type Slots interface {
 // repeated, so only the reader of a body meets it.
 var ErrTaken = errors.New("the connection was taken away")
 
+// errUnneeded ends a dial whose request was sent over another connection.
+var errUnneeded = errors.New("the connection is not needed any more")
+
 // errClosed means that a dial waited for a slot when the Transport was closed.
 var errClosed = errors.New("the downloader was closed")
 
@@ -254,6 +257,7 @@ type addrLimiter struct {
 
 	mu         sync.Mutex
 	conns      map[*limitedConn]struct{} // open connections; guarded by mu
+	closing    int                       // closed connections that hold a slot until the server has noticed; guarded by mu
 	waiting    int                       // dials without a slot; guarded by mu
 	maintained bool                      // maintain is running; guarded by mu
 	takings    int                       // how often all connections were taken away; guarded by mu
@@ -295,8 +299,8 @@ func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (
 // the beginning and including the wait for earlier dials of this process. A leased slot is waited for
 // without limit, because other machines may need theirs for hours.
 //
-// ctx is the context of the dial, which may outlive its request: net/http ends it in
-// CloseIdleConnections, and so in dropIdle, once no request waits for the connection (Go 1.26).
+// ctx is the context of the dial, which may outlive its request: if another connection becomes idle, that gets the request, and the dial
+// goes on. Such a dial gives up as long as it has no slot.
 func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	if !a.beginWait() {
 		return nil, errClosed
@@ -320,8 +324,13 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 		if !a.owner.leased && time.Since(begun) > maxSlotWait {
 			return nil, failure.New(failure.ErrThrottled, "no connection to the host became free in time; other pawls may have all of them")
 		}
+		if attemptOf(ctx).conn.Load() != nil {
+			return nil, errUnneeded
+		}
 		attemptOf(ctx).notSilent(false)
-		a.owner.dropIdle() // our idle connections, to any address, may keep us at our share
+		if a.isIdle(time.Now()) { // a connection of another transport, which cannot serve this request
+			a.owner.dropIdle()
+		}
 		poll := time.NewTimer(minPoll + rand.N(pollSpread))
 		select {
 		case <-poll.C:
@@ -445,17 +454,26 @@ func (a *addrLimiter) rebalance(now time.Time) (drop, unused bool) {
 	default:
 		a.surplus = over
 	}
-	return over > 0 || share < a.max && a.hasUnused(now), false
+	return over > 0 || share < a.max && a.hasUnused(now, unusedAfter), false
 }
 
-// hasUnused reports whether a connection seems to be idle. The caller holds mu.
-func (a *addrLimiter) hasUnused(now time.Time) bool {
+// hasUnused reports whether a connection had no traffic for a time. The caller holds mu.
+func (a *addrLimiter) hasUnused(now time.Time, after time.Duration) bool {
 	for c := range a.conns {
-		if now.UnixNano()-c.used.Load() > int64(unusedAfter) {
+		if now.UnixNano()-c.used.Load() > int64(after) {
 			return true
 		}
 	}
 	return false
+}
+
+// isIdle reports whether an idle connection may keep a dial waiting. If a slot is about to be released, it is too early to
+// say: net/http closes not only the idle connections then, but also the next one that becomes idle, whose
+// successor waits for a slot in turn.
+func (a *addrLimiter) isIdle(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closing == 0 && a.hasUnused(now, maintainInterval)
 }
 
 // isUnused reports whether the limiter may be forgotten. An Address may still have it, and then
@@ -548,12 +566,18 @@ func (c *limitedConn) Close() error {
 	c.once.Do(func() {
 		c.limiter.mu.Lock()
 		delete(c.limiter.conns, c)
+		c.limiter.closing++
 		c.limiter.mu.Unlock()
 		after := CloseNoticeDelay
 		if gone {
 			after = serverCloseDelay
 		}
-		time.AfterFunc(after, func() { c.slot.Close() })
+		time.AfterFunc(after, func() {
+			c.slot.Close()
+			c.limiter.mu.Lock()
+			defer c.limiter.mu.Unlock()
+			c.limiter.closing--
+		})
 	})
 	return err
 }

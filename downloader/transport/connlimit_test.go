@@ -278,11 +278,62 @@ func TestDialDropsIdle(t *testing.T) {
 		idle := dialNow(t, a)
 		a.wrap(fakeIdle{close: func() { idle.Close() }}, nil)
 		waits := startDial(t.Context(), a)
-		time.Sleep(CloseNoticeDelay + minPoll + pollSpread)
+		time.Sleep(maintainInterval + CloseNoticeDelay + 2*(minPoll+pollSpread))
 		if _, _, ok := waits(); !ok {
 			t.Error("still waits for the slot of an idle connection")
 		}
 	})
+}
+
+// TestConnectionsStay: if connections are closed before the end of their bodies, their successors wait until the server has noticed.
+// Meanwhile the others stay open.
+func TestConnectionsStay(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 1000))
+		w.(http.Flusher).Flush()
+		if r.URL.Path == "/endless" {
+			<-r.Context().Done()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	const n = 4
+	tr := New(withTestDefaults(Options{Connections: n}), storeSlots(t, t.TempDir()))
+	defer tr.Close()
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			for k := range 50 {
+				path := "/f"
+				if i == 0 && k%10 == 0 {
+					path = "/endless"
+				}
+				resp, err := tr.Client(false).Get(srv.URL + path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if path == "/endless" {
+					resp.Body.Close()
+					continue
+				}
+				drain(resp)
+			}
+		})
+	}
+	all.Wait()
+	if got := opened.Load(); got != n+5 {
+		t.Errorf("got %d connections, want %d and the successors of the five closed ones", got, n)
+	}
 }
 
 // TestOverShare: a process that has all slots while another one has none first closes idle

@@ -163,6 +163,7 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 // by reflection. sent is called when the request has been sent.
 func (a *attempt) trace(info *RequestInfo, sent func()) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		GetConn: func(string) { a.conn.Store(nil) }, // again if the connection before turns out to be closed
 		GotConn: func(conn httptrace.GotConnInfo) {
 			a.gotConn(conn)
 			info.way.note(func() { info.way.reused = conn.Reused })

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// serverAddr is the address of the server's end of a link. It exists only in the namespaces of the link.
+const serverAddr = "10.231.1.1"
+
 // newCert returns a self-signed certificate for 127.0.0.1, valid for 24 hours, and
 // writes it to file in PEM for the clients to trust. The start of its validity is an
 // hour ago, because the clock may be set back while bench runs.
@@ -31,8 +34,8 @@ func newCert(file string) (*tls.Certificate, error) {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:              []string{"127.0.0.1"}, // axel looks up the address among the DNS names
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serverAddr)},
+		DNSNames:              []string{"127.0.0.1", serverAddr}, // axel looks up the address among the DNS names
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {

@@ -27,11 +27,8 @@ type link struct {
 	emulator *emulator
 }
 
-// Addresses of the two ends. They exist only in the namespaces of the link.
-const (
-	serverAddr = "10.231.1.1"
-	clientAddr = "10.231.1.2"
-)
+// clientAddr is the address of the client's end of a link.
+const clientAddr = "10.231.1.2"
 
 // newLink makes a link with the delay, the rate and the losses of a shape. The queue in front of
 // the link holds one bandwidth-delay product, like that of a home router. Only bytes to the

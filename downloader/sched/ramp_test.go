@@ -161,8 +161,7 @@ func (c *climb) settled(n int) {
 // TestRampSteps: which connections are opened, tick by tick.
 func TestRampSteps(t *testing.T) {
 	c := newClimb(t, false, 0, 0)
-	c.step(1, 1, 1e6, 0, 3)
-	c.step(4, 4, 1e6, 0, 4)
+	c.step(1, 1, 1e6, 0, 7)
 	c.step(8, 8, 0, 0, 0)                 // they have begun
 	c.step(8, 8, 8e6, minSettleTime-1, 0) // too soon
 	c.step(8, 8, 8e6, 1, 8)
@@ -183,13 +182,14 @@ func TestRampSteps(t *testing.T) {
 	if !c.ramp.isTooMany(17) || c.ramp.isTooMany(16) {
 		t.Error("connections that were silent count as paying")
 	}
+	c.step(17, 17, 50e6, time.Hour, 0) // the one too many leaves first
+	c.step(16, 16, 50e6, time.Hour, 8)
 }
 
 // TestRampFewBytes: next to no bytes make no rate, before some seconds have passed.
 func TestRampFewBytes(t *testing.T) {
 	c := newClimb(t, false, 0, 0)
-	c.step(1, 1, 0, 0, 3)
-	c.step(4, 4, 0, 0, 4)
+	c.step(1, 1, 0, 0, 7)
 	c.step(8, 8, 0, 0, 0)
 	c.step(8, 8, 1e3, time.Second, 0)
 	c.step(8, 8, 1e3, maxSampleTime-time.Second, 8)
@@ -220,6 +220,6 @@ func TestRampBusy(t *testing.T) {
 	c.step(1, 1, 1e9, 0, 0)
 	c.step(1, 1, 1e9, minBusySampleTime-1, 0)
 	c.step(1, 1, 1e9, 1, 1) // a trial
-	newClimb(t, true, 0, 1e6).step(1, 1, 100e6, 0, 3)
-	newClimb(t, false, 0, 10e6).step(1, 1, 1e9, 0, 3)
+	newClimb(t, true, 0, 1e6).step(1, 1, 100e6, 0, 7)
+	newClimb(t, false, 0, 10e6).step(1, 1, 1e9, 0, 7)
 }

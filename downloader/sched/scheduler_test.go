@@ -228,7 +228,9 @@ func TestOpen(t *testing.T) {
 	f.conns[2].Received(1, f.now)
 	open(f.now, 0)
 	f.gate.closedAt = f.now.Add(time.Hour)
-	f.conns[3].Received(1, f.now)
+	for _, c := range f.conns[3:] {
+		c.Received(1, f.now)
+	}
 	open(f.now.Add(time.Minute), 0)
 	open(f.now.Add(time.Hour), firstConns) // to twice as many
 }

@@ -362,29 +362,16 @@ func (t pieceChecking) askForPiece(ctx context.Context, m *mirror, piece chunk.R
 	if err = sleep(ctx, host.PausedFor(time.Now())); err == nil && m != nil {
 		rep, err = m.askOnce(ctx, t.download, nil, piece)
 	} else if err == nil {
-		rep, err = t.askOrigin(ctx, piece)
+		if rep, err = t.askOnce(ctx, piece); err == nil && rep.Range != piece {
+			rep.close()
+			err = errConflict
+		}
 	}
 	if err != nil {
 		host.Release()
 		return nil, nil, err
 	}
 	return rep, host.Release, nil
-}
-
-// askOrigin requests a range from the origin, once.
-func (t pieceChecking) askOrigin(ctx context.Context, r chunk.Range) (*reply, error) {
-	dest, _ := t.origin.current()
-	to := t.target(dest)
-	to.judge = noRetry
-	rep, err := send(ctx, t.download, to, nil, r)
-	if err != nil {
-		return nil, err
-	}
-	if rep.Whole || rep.Range != r || t.version.Differs(rep.Version) != "" {
-		rep.close()
-		return nil, errConflict
-	}
-	return rep, nil
 }
 
 // provePieces verifies the pieces of a complete file that no transfer has verified: an earlier run has

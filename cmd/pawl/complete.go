@@ -60,8 +60,8 @@ type completionOption struct {
 	argument *completionValue // nil if it takes none
 }
 
-// A completionValue says what an argument, or the value of an option, may be. The zero value is text
-// that a shell cannot know.
+// A completionValue describes the possible values of an argument or an option. The zero value is text
+// that a shell cannot complete.
 type completionValue struct {
 	name      string           // placeholder, such as FILE
 	words     []completionWord // all that is possible, or nil
@@ -141,7 +141,7 @@ func newCompletionTool(tool string) completionCommand {
 	return c
 }
 
-// all returns the commands of pawl and those that read the command lines of tools.
+// all returns the commands of pawl, and the commands that read the command lines of tools.
 func (g completionGrammar) all() []completionCommand { return slices.Concat(g.commands, g.tools) }
 
 // options returns the options of all commands.
@@ -202,7 +202,7 @@ func newCompletionOption(flag *kong.Flag) completionOption {
 // takesValue reports whether an option takes a value.
 func takesValue(flag *kong.Flag) bool { return !flag.IsBool() && !flag.IsCounter() }
 
-// spellings returns the spellings of an option with dashes, and also those of other tools if all is set.
+// spellings returns the spellings of an option with dashes, with its aliases (from other tools) if all is set.
 func spellings(flag *kong.Flag, all bool) (names []string) {
 	if flag.Short != 0 {
 		names = append(names, "-"+string(flag.Short))
@@ -223,7 +223,8 @@ func spellings(flag *kong.Flag, all bool) (names []string) {
 	return names
 }
 
-// newCompletionValue returns what the placeholder and the enum of a value tell about it.
+// newCompletionValue describes a value by its enum or, without one, by its placeholder: for example, "FILE"
+// is completed with files.
 func newCompletionValue(v *kong.Value, placeholder string) completionValue {
 	c := completionValue{name: strings.ToLower(v.Name)}
 	if placeholder != "" {

@@ -54,7 +54,7 @@ func (l openedList) sumBy() downloader.Proof {
 	return downloader.ProofList
 }
 
-// A webPage says where a list came from that is a web page, and perhaps an index.
+// A webPage describes the source of a list that is a web page, and perhaps an index.
 type webPage struct {
 	url     string // after redirects, without user and password
 	charset string // encoding that the server named; "" for none
@@ -252,15 +252,22 @@ func (l listOpener) check(name string, beginning []byte, whole bool) error {
 	return nil
 }
 
+// rereadableFrom returns the position in an open file, if its bytes can be read again from there. ok is
+// false for a pipe, for example.
+func rereadableFrom(f *os.File) (at int64, ok bool) {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	at, err = f.Seek(0, io.SeekCurrent)
+	return at, err == nil
+}
+
 // checkFile is check for an open file. It reads nothing from a pipe, whose bytes could not
 // be read again.
 func (l listOpener) checkFile(name string, f *os.File) error {
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
+	at, ok := rereadableFrom(f)
+	if !ok {
 		return nil
 	}
 	b := make([]byte, downloader.InspectBytes)
@@ -435,12 +442,8 @@ func (c *MirrorCmd) again(in openedList) func() iter.Seq2[list.Entry, error] {
 	if !ok || in.page != nil {
 		return nil
 	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
+	at, ok := rereadableFrom(f)
+	if !ok {
 		return nil
 	}
 	return func() iter.Seq2[list.Entry, error] {

@@ -6,7 +6,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,7 +55,7 @@ func (c *VerifyCmd) Validate() error {
 // A wanted is a file to verify.
 type wanted struct {
 	rec   store.Record // has only a Target if the file is not on record
-	sum   chunk.Sum    // digest that it must have; zero for that of the record
+	sum   chunk.Sum    // digest that it must have; zero for the digest of the record
 	named bool         // the user has named the file itself
 }
 
@@ -71,7 +70,7 @@ func (e missingError) Error() string { return fmt.Sprintf("%q is missing", relPa
 
 func (e missingError) Is(kind error) bool { return kind == failure.ErrChecksum }
 
-// Run verifies the files, and repairs those that are wrong.
+// Run verifies the files, and repairs the wrong ones.
 func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
@@ -340,9 +339,7 @@ func (v *verification) printRow(w wanted, c downloader.Checked, err error) {
 	if err != nil {
 		row.Error = bytetext.Escape(err.Error())
 	}
-	enc := json.NewEncoder(v.out.stdout)
-	enc.SetEscapeHTML(false)
-	enc.Encode(row) // if stdout is closed, the exit code still tells
+	newJSONEncoder(v.out.stdout).Encode(row) // if stdout is closed, the exit code still reports the outcome
 }
 
 // isUnfinished reports whether rec is of an unfinished download.

@@ -131,8 +131,8 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 	}
 }
 
-// refresh reads the state and the queue: the unfinished downloads, and those that have been finished since the
-// watch has begun.
+// refresh reads the state and the queue: the unfinished downloads, and the downloads that have been finished
+// since the watch has begun.
 func (w *watch) refresh() error {
 	_, tasks := w.queue.snapshot()
 	found := make(map[store.ID]listRow)
@@ -207,7 +207,7 @@ func (w *watch) press(k key) (quit bool) {
 	return false
 }
 
-// act does what a key means for the selected row.
+// act pauses, resumes or removes the selected row, by a key.
 func (w *watch) act(k key) {
 	i := w.index()
 	if i < 0 {

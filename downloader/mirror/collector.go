@@ -410,7 +410,7 @@ func (c *collector) reportRest() {
 	detached := c.detached
 	c.mu.Unlock()
 	if detached {
-		c.report.addPending(len(offsets))
+		c.report.update(func(n *Counts) { n.Pending += len(offsets) }) // without outcomes: other processes fetch them
 		return
 	}
 	for _, off := range offsets {

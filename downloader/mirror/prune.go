@@ -156,7 +156,9 @@ func (p *pruning) count() error {
 		own := p.owns(rec)
 		switch {
 		case is == leftOut:
-			p.report.addLeftOut(own)
+			if own {
+				p.report.update(func(c *Counts) { c.LeftOut++ })
+			}
 		case is == named || rec.Lists.Has(p.keys...):
 			made = made.plus(own)
 		}

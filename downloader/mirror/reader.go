@@ -103,7 +103,7 @@ func (r *reader) readList(ctx context.Context, l List, found func(*Item)) {
 			r.report.problem(err)
 			return
 		}
-		r.report.addClashes(clashes)
+		r.report.update(func(c *Counts) { c.Clashes += clashes })
 	}
 	for e, err := range l.Entries {
 		if ctx.Err() != nil {
@@ -138,7 +138,7 @@ func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	for wanted := rel; status == otherURL && !hasName; { // the list can be read only once
 		rel, byURL = r.namer.another(wanted), true
 		e.Dir, e.Out = "", filepath.ToSlash(rel)
-		r.report.addClashes(1)
+		r.report.update(func(c *Counts) { c.Clashes++ })
 		status = r.names.name(key, rel, urlKey)
 	}
 	switch status {
@@ -162,7 +162,7 @@ func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	if !r.opts.Shard.owns(rel, e.URLs[0]) { // last, so that all shards agree on names and problems
 		return nil, nil
 	}
-	r.report.addListed()
+	r.report.update(func(c *Counts) { c.Listed++ })
 	return &Item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName, SumBy: sumBy}, nil
 }
 

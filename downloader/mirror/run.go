@@ -111,7 +111,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
 	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched, elsewhere: m.elsewhere, fail: m.fail}
 	err := r.read(ctx, lists)
-	m.report.setRead(err == nil)
+	m.report.update(func(c *Counts) { c.Read = err == nil })
 	if err == nil {
 		m.opts.OnRead(ctx)
 	}

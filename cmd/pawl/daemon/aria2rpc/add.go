@@ -24,11 +24,7 @@ func addURI(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := p.options(1)
-	if err != nil {
-		return nil, err
-	}
-	place, err := p.place(2)
+	options, place, err := p.optionsAndPlace()
 	if err != nil {
 		return nil, err
 	}
@@ -87,11 +83,7 @@ func addMetalink(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := p.options(1)
-	if err != nil {
-		return nil, err
-	}
-	place, err := p.place(2)
+	options, place, err := p.optionsAndPlace()
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A hunger is what this process knows of the processes without a place of a lane, itself included:
-// the hungry ones. Of all hungry processes only the one that has been hungry for the longest time
-// sends signals, so that there is one signal for each lane in each lease.plea. The zero value is a
-// lane where nobody is hungry.
+// A hunger is the knowledge of this process about hungry processes: processes that need a place of a
+// lane and have none, this one included. Of all hungry processes only the oldest, which has been
+// hungry for the longest time, sends signals, so that there is one signal for each lane in each
+// lease.plea. In the zero value, nobody is hungry.
 type hunger struct {
 	since       time.Time // since when this process has been hungry; zero if it is not
 	signaledAt  time.Time // when this process last sent a signal
@@ -61,8 +61,8 @@ func (h *hunger) mustSignal(now time.Time, l lease) bool {
 	return !isOtherOlder
 }
 
-// placeTaken notes that another process has taken a place, most likely the one that was hungry for
-// the longest time. This hungry process may be the next one, so it sends a signal after delay.
+// placeTaken notes that another process has taken a place, most likely the oldest hungry one. This
+// hungry process may be the oldest one now, so it sends a signal after delay.
 func (h *hunger) placeTaken(now time.Time, delay time.Duration, l lease) {
 	h.signaledAt = now.Add(delay - l.plea())
 	h.oldestAt = time.Time{}

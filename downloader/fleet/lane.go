@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A lane is the state of the places of one lane in this process: which of them it knows to be held,
-// by whom, which are its own, and what it should do next. It decides, and never waits: the calls of
-// the broker are made by the taker. Everything is guarded by Places.mu.
+// A lane is the state of one lane in this process: the known holders of its places, the places that
+// the process holds itself, and its need for them. Its methods decide whether to take places or to
+// give them back; the taker makes the calls of the broker. Everything is guarded by Places.mu.
 type lane struct {
 	name  string
 	limit Limit // of each host
@@ -290,7 +290,7 @@ func (l *lane) leave(restUntil time.Time) {
 	l.leaving = len(l.held) > 0
 }
 
-// updateGiveBack decides how many of the held places stay, and returns after what time it must be
+// updateGiveBack decides how many of the held places stay, and returns the time until it must be
 // called again.
 func (l *lane) updateGiveBack(now time.Time) time.Duration {
 	next := l.lease.tick()

@@ -42,8 +42,8 @@ const (
 )
 
 // A taker takes and gives back the places of a process. Its goroutine (run) makes all calls of the
-// broker for them, except in OpenPlaces and GiveAll. What to do is decided under mu, mostly by the
-// lanes, but mu must not be held during a call.
+// broker for them, except in OpenPlaces and GiveAll. The decisions are made under mu, mostly by the
+// lanes. mu must not be held during a call.
 type taker struct {
 	*Places
 	broker Broker
@@ -89,7 +89,7 @@ func (t *taker) run(ctx context.Context, w watch) error {
 	return ctx.Err()
 }
 
-// makeCalls makes all calls that are due, and returns after what time another one is.
+// makeCalls makes all calls that are due, and returns the time until the next one.
 func (t *taker) makeCalls(ctx context.Context) time.Duration {
 	wait := time.Duration(t.lease)
 	for _, l := range t.activeLanes() {
@@ -139,8 +139,8 @@ func (t *taker) activeLanes() (all []*lane) {
 }
 
 // nextCall returns the call that is due for a lane: it gives a place back, resolves a stray, takes
-// a place, or signals hunger, in this order. If none is due, it returns nil and after what time
-// another look is needed. The caller must hold mu.
+// a place, or signals hunger, in this order. If none is due, it returns nil and the time until it
+// must be called again. The caller must hold mu.
 func (t *taker) nextCall(l *lane, now time.Time) (brokerCall, time.Duration) {
 	s := t.session
 	if s == nil || !s.Valid() {
@@ -201,7 +201,7 @@ func (t *taker) takeOne(s *Session, l *lane, places []int, now time.Time, next t
 }
 
 // signalHunger returns the call that signals that the process has no place and none can be taken,
-// or nil and after what time to look again. The caller must hold mu.
+// or nil and the time until the next look. The caller must hold mu.
 func (t *taker) signalHunger(s *Session, l *lane, now time.Time, next time.Duration) (brokerCall, time.Duration) {
 	l.takeAt = time.Time{}
 	if len(l.held) == 0 && l.hunger.mustSignal(now, l.lease) {

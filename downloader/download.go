@@ -116,7 +116,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 		}
 		req.URL = rec.URL
 	}
-	if g.wrong != nil { // its right bytes are what a repair saves
+	if g.wrong != nil { // a repair keeps the right bytes
 		req.Existing.Restart = false
 	}
 	u, err := parseURL(req.URL)

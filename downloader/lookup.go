@@ -30,8 +30,8 @@ func (e *ClaimedError) Error() string {
 // Is is for errors.Is.
 func (e *ClaimedError) Is(kind error) bool { return kind == failure.ErrClaimed }
 
-// A begunError means that the target has a download of the same URL, or of one that differs in its
-// signature, which was not found before because the name of the file was not known.
+// A begunError means that the target has a download of the same URL, or of a URL with another
+// signature. It was not found before, because the name of the file was not known.
 type begunError struct{ rec store.Record }
 
 func (e begunError) Error() string { return "the download has begun already" }
@@ -393,7 +393,7 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	}
 	differ := func(v response.Version) bool { return was.Differs(v) != "" }
 	switch {
-	case !slices.ContainsFunc(others, differ): // they lack what could be compared
+	case !slices.ContainsFunc(others, differ): // they lack fields to compare
 		same, err := l.sameBytes(ctx, rec)
 		if err == nil && !same && was.IsSubstitute(others[0]) {
 			err = errSubstitute
@@ -405,8 +405,8 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	return l.hasSamples(ctx, rec)
 }
 
-// hasSamples reports whether samples of a finished file are those of the server. They show no small
-// change, so they count only if the machines of the server contradict each other anyway.
+// hasSamples reports whether samples of a finished file equal the same ranges on the server. They show
+// no small change, so they count only if the machines of the server contradict each other anyway.
 func (l lookup) hasSamples(ctx context.Context, rec store.Record) (bool, error) {
 	f, err := l.engine.store.OpenDone(rec)
 	if err != nil {

@@ -30,7 +30,7 @@ type mirror struct {
 	namer
 	ended chan struct{} // closed when the mirror is disabled
 
-	received atomic.Int64 // bytes, also those of samples
+	received atomic.Int64 // bytes, including samples
 	proving  atomic.Bool  // a connection is open for samples
 
 	mu       sync.Mutex

@@ -131,7 +131,7 @@ func (t pieceChecking) blame(s pieceShare, piece chunk.Range) {
 	}
 }
 
-// newWrongPiece notes that a piece is wrong, and who has sent it.
+// newWrongPiece notes that a piece is wrong, with the sources that have sent it.
 func (t pieceChecking) newWrongPiece(piece chunk.Range) (*wrongPiece, error) {
 	w := &wrongPiece{Range: piece, sources: t.shares(piece)}
 	for i := range w.sources {
@@ -148,8 +148,8 @@ func (t pieceChecking) newWrongPiece(piece chunk.Range) (*wrongPiece, error) {
 	return w, nil
 }
 
-// shares returns which source has sent which bytes of a piece: the origin those that neither a
-// mirror nor an earlier run has sent.
+// shares divides the bytes of a piece by the sources that have sent them: mirrors, an earlier run, or
+// else the origin.
 func (t pieceChecking) shares(piece chunk.Range) (all []pieceShare) {
 	rest := chunk.NewSet(piece)
 	take := func(m *mirror, name string, sent chunk.Set) {

@@ -96,8 +96,8 @@
 //	after 4, 5      the same; Resume does step 2 again
 //
 // The entry of the finished file stays in the ledger until step 3 ends. It has the checksums
-// of the wrong pieces: if the fetched ones have others (Differs), the remote file is another
-// one, and the repair is given up. If a piece cannot be told apart because the file has a
+// of the wrong pieces: if the fetched pieces have others (Differs), the remote file is another
+// one, and the repair is given up. If the wrong pieces are not known, because the file has a
 // single checksum, the whole file is downloaded anew and replaces the old one in the end.
 //
 // # Partial files of other programs

@@ -100,8 +100,8 @@ func (p *Part) rename() error {
 	return p.recordDone()
 }
 
-// resolveExisting decides what to do if the rename failed with exists because something
-// is at the target. If a rename had to be a link and an unlink, a crash between the two
+// resolveExisting continues after a rename that failed with exists because something is
+// at the target. If a rename had to be a link and an unlink, a crash between the two
 // leaves one file under both names; then only the old name is removed. Any other file is
 // foreign.
 func (p *Part) resolveExisting(exists error) error {

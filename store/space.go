@@ -57,8 +57,8 @@ func (p *Part) checkSpace(allocated int64) error {
 	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
-// FreeSpace returns how many bytes may be written to the disk of dir, besides those that Options.MinFree
-// keeps; -1 if that is unknown.
+// FreeSpace returns how many bytes may be written to the disk of dir until only Options.MinFree bytes are
+// free; -1 if that is unknown.
 func (s *Store) FreeSpace(dir string) int64 {
 	free, err := s.fs.FreeSpace(dir)
 	if err != nil {

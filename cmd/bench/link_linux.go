@@ -34,7 +34,7 @@ const (
 )
 
 // newLink makes a link with the delay, the rate and the losses of a shape. The queue in front of
-// the link holds one bandwidth-delay product, like that of a home router. Only bytes to the
+// the link holds one bandwidth-delay product, like the queue of a home router. Only bytes to the
 // client are limited and lost.
 func newLink(s Shape) (*link, error) {
 	if os.Geteuid() != 0 {

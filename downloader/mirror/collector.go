@@ -138,7 +138,7 @@ func (c *collector) forget(key uint64) bool {
 	return ok
 }
 
-// flush makes what was sent durable.
+// flush makes the sent files durable.
 func (c *collector) flush(ctx context.Context) error {
 	if !c.unflushed {
 		return nil
@@ -362,7 +362,7 @@ func (c *collector) completeRecord(o *Outcome, lists store.Lists) error {
 	return nil
 }
 
-// unrecorded returns those of records that the state file does not have in the same or a later version.
+// unrecorded returns the records that the state file does not have in the same or a later version.
 func (c *collector) unrecorded(records []store.Record) (missing []store.Record, err error) {
 	for batch := range slices.Chunk(records, maxLookupBatch) {
 		targets := make([]string, len(batch))

@@ -172,7 +172,7 @@ type Counts struct {
 
 	Gone     int   // of Failed: the server says for good that the file is not there, with HTTP error 404 or 410
 	Problems int   // errors in the lists, without warnings
-	Clashes  int   // files whose names by their URLs are those of other files
+	Clashes  int   // files whose names by their URLs other files have, too
 	ToRetry  int   // files that wait for the next round
 	LeftOut  int   // files of earlier runs that Prune keeps because their lists, as they were read, do not cover them
 	Bytes    int64 // received bytes

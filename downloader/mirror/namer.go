@@ -137,7 +137,7 @@ func (n *namer) another(rel string) string {
 	return downloader.NumberedName(rel, n.next[rel])
 }
 
-// scan reads a list for its names, and assigns those that clash. It returns how many these are. read
+// scan reads a list for its names, and assigns the names that clash. It returns their number. read
 // yields the entries anew each time that it is called. used has the paths of the lists before.
 func (n *namer) scan(ctx context.Context, read func() iter.Seq2[list.Entry, error], used *pathSet) (int, error) {
 	n.clashes, n.bytes = nil, 0

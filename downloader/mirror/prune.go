@@ -72,7 +72,7 @@ func (p *pruning) run() error {
 	return nil
 }
 
-// A claimStatus says what the lists of this run say about a file on record.
+// A claimStatus is the relation of the lists of this run to a file on record.
 type claimStatus int
 
 const (

@@ -211,7 +211,8 @@ func localPath(dir string, e list.Entry) (string, error) {
 
 // process looks up and claims the files of a batch. It reports current files and queues the
 // others. If ctx has ended, it still claims all files, because the lists have named them, but
-// reports them as Pending and queues none. An empty batch makes what was sent elsewhere durable.
+// reports them as Pending and queues none. An empty batch makes the files that were sent elsewhere
+// durable.
 func (r *reader) process(ctx context.Context, batch []*Item) error {
 	if len(batch) == 0 {
 		return r.flush(ctx)

@@ -63,7 +63,7 @@ func (m *Run) Counts() Counts {
 
 // Do processes the entries of the lists, one list after another, and returns when each file has
 // an outcome. If ctx is cancelled or Options.Stop is closed, the remaining files have the outcome
-// Pending, also those that were sent elsewhere. Do must be called at most once.
+// Pending, including the files that were sent elsewhere. Do must be called at most once.
 //
 // An error that the sequence of lists yields in place of a list goes to OnProblem and does not
 // end the run. Do returns errors of the run as a whole: of the state file or a temporary file, an

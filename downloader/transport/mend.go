@@ -142,19 +142,19 @@ type messageHeader struct {
 	fields          []string // "Name: value", without those below
 	codings         []string // of all Transfer-Encoding fields, in lower case
 	lengths         []string // of all Content-Length fields
-	odd             bool     // the header differs from what it will be
+	odd             bool     // the header must be mended
 }
 
 // mend returns a header in a form that net/http understands, and header itself if it is that
 // already. It mends
 //
 //   - the version: "ICY" of radio servers, and other names for HTTP;
-//   - Transfer-Encoding: "identity" means nothing, "chunked" twice means once; with HTTP/1.0 it means
-//     what it means with HTTP/1.1, where net/http takes the chunks for the file;
+//   - Transfer-Encoding: "identity" means nothing, "chunked" twice means once, and with HTTP/1.0 it
+//     means the same as with HTTP/1.1: otherwise net/http takes the chunks for the file;
 //   - Content-Length: a list or repetition of one number, a plus sign, no number;
 //   - fields: blanks before the colon; lines that are no field are dropped.
 //
-// What stays ambiguous, such as two lengths, or is an attack, such as control characters, stays as it
+// A header that stays ambiguous, such as two lengths, or is an attack, such as control characters, stays as it
 // is, for net/http to refuse.
 func mend(header []byte) []byte {
 	var h messageHeader

@@ -44,8 +44,8 @@ func httpProxy(choose func(*http.Request) (*url.URL, error)) func(*http.Request)
 var errNoTarget = errors.New("the proxy of a connection is not known")
 
 // A tunneler opens connections to servers, through a proxy that speaks SOCKS5 if the URL has one. It
-// limits the number of all connections to an address, and the address of a server behind a
-// proxy is that of the proxy. Safe for concurrent use.
+// limits the number of all connections to an address; connections to a server behind a proxy
+// count for the address of the proxy. Safe for concurrent use.
 type tunneler struct {
 	choose      func(*http.Request) (*url.URL, error) // nil for no proxy
 	dialer      *dialer

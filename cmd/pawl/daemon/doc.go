@@ -8,7 +8,7 @@
 // two are checked for each request, also of the mounted handlers.
 //
 //	Host     a loopback name, the address that the connection has reached, or one of Options.Hosts
-//	Origin   none, that of the own page, an extension of a browser, or one of Options.Origins
+//	Origin   none, the origin of the own page, an extension of a browser, or one of Options.Origins
 //	secret   Authorization: Bearer SECRET; or the session cookie, and then for a change also X-Pawl: 1
 //
 // # Limits

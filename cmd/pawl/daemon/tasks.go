@@ -215,7 +215,7 @@ func alike(all []Addition) int {
 	return n
 }
 
-// follows reports whether the position of a is n behind that of b. Without positions, both are added at the end.
+// follows reports whether the position of a is n behind the position of b. Without positions, both are added at the end.
 func (a *Addition) follows(b *Addition, n int) bool {
 	if a.Position == nil || b.Position == nil {
 		return a.Position == b.Position
@@ -223,7 +223,7 @@ func (a *Addition) follows(b *Addition, n int) bool {
 	return *a.Position == *b.Position+n
 }
 
-// place returns where a is added.
+// place returns the position at which a is added.
 func (a *Addition) place() queue.Place {
 	if a.Position == nil {
 		return queue.Last

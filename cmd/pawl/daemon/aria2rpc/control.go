@@ -52,7 +52,7 @@ func unpauseAll(x *exchange, _ params) (any, error) {
 	return x.all(func(t queue.Task) bool { return t.State == queue.Paused }, func(id store.ID) error { return x.queue.Resume(id) })
 }
 
-// all calls do for all unfinished tasks that fit. Those that have ended meanwhile need nothing.
+// all calls do for all unfinished tasks that fit. Tasks that have ended meanwhile need nothing.
 func (x *exchange) all(fits func(queue.Task) bool, do func(store.ID) error) (any, error) {
 	unfinished, _ := x.queue.Tasks()
 	for _, t := range unfinished {

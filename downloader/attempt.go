@@ -109,7 +109,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		size = chunk.Unbounded
 	}
 	t := newTransfer(j.sampler, chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
-	defer t.learn() // the download counts at its hosts until the file is finished
+	defer t.rememberLimits() // the download counts at its hosts until the file is finished
 	if err := t.fetch(ctx, rep, held.Len()); err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 // content coding, and whether its end is marked. It reports warnings.
 func (j *job) expect(rep *reply) {
 	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
-	j.listen(rep)
+	j.useServerDigest(rep)
 	if rep.Note != "" {
 		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
 	}
@@ -206,7 +206,7 @@ func (j *job) expect(rep *reply) {
 }
 
 // acceptVersion makes the version of rep the version of the download, and creates the part file if
-// there is none. If rep is the whole file and some bytes are held, conn.agree compares both later,
+// there is none. If rep is the whole file and some bytes are held, conn.compareWithHeld compares both later,
 // and adopts the version then; until then the record must keep the version of the held bytes.
 func (j *job) acceptVersion(rep *reply, held *chunk.Set) error {
 	j.first.moveTo(j.engine.host(rep.Request.URL))                                            // later requests go there

@@ -103,7 +103,7 @@ func (a asker) askOnce(ctx context.Context, r chunk.Range) (*reply, error) {
 // errUnsatisfiable with a reply whose body is closed.
 func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, a.progress.useful.Load(); ; {
-		if err := a.rest(ctx, a.first.host); err != nil {
+		if err := a.waitForHost(ctx, a.first.host); err != nil {
 			return nil, err
 		}
 		dest, release, err := a.origin.resolve(ctx)

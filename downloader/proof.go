@@ -92,12 +92,12 @@ func (g *goal) promise() promise {
 	return promise{Sum: g.sum, by: g.sumBy}
 }
 
-// listen takes the digests of the file from the header of rep. The goal's digest
+// useServerDigest takes the digests of the file from the header of rep. The goal's digest
 // stands; if the server contradicts it, that is a warning. Without one, the server's strongest digest
 // counts. After a mismatch with the digest of another server, that one still counts, because a
 // mirror must not outweigh the server that was asked first. A digest that an earlier response named
 // counts as long as nothing shows another version.
-func (j *job) listen(rep *reply) {
+func (j *job) useServerDigest(rep *reply) {
 	if j.engine.opts.IgnoreServerDigest {
 		return
 	}

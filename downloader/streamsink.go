@@ -90,8 +90,8 @@ func (s *streamSink) write(b []byte) (int, error) {
 	return n, err
 }
 
-// agrees reads as many bytes from body as were received, and reports whether they are the same.
-func (s *streamSink) agrees(body io.Reader) (bool, error) {
+// hasSameBytes reads as many bytes from body as were received, and reports whether they are the same.
+func (s *streamSink) hasSameBytes(body io.Reader) (bool, error) {
 	var again maphash.Hash
 	again.SetSeed(s.all.Seed())
 	if _, err := io.CopyN(&again, body, s.off-int64(len(s.piece))); err != nil {

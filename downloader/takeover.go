@@ -476,13 +476,13 @@ func (l lookup) heldOf(ctx context.Context, f partialFile) (held chunk.Set, err 
 	for r := range held.All() {
 		whole.Remove(r)
 	}
-	for i, r := range longest(zeros, len(zeros)) {
+	for i, r := range longestRanges(zeros, len(zeros)) {
 		if i >= maxTakenRuns && r.Len() < edgeSize { // most likely data: the rows of holes are longer
 			break
 		}
 		whole.Remove(r)
 	}
-	runs := longest(slices.Collect(whole.All()), maxTakenRuns)
+	runs := longestRanges(slices.Collect(whole.All()), maxTakenRuns)
 	for i, r := range runs {
 		if i < maxProvenRuns {
 			same, err := l.hasEdges(ctx, r, file)
@@ -533,7 +533,7 @@ func (l lookup) hasSample(ctx context.Context, r chunk.Range, file io.ReaderAt) 
 
 // areHoles reports whether some of the longest rows of zeros are not zero on the server.
 func (l lookup) areHoles(ctx context.Context, zeros []chunk.Range, file io.ReaderAt) (bool, error) {
-	for _, r := range longest(zeros, maxProvenRuns) {
+	for _, r := range longestRanges(zeros, maxProvenRuns) {
 		same, err := l.hasEdges(ctx, r, file)
 		if err != nil || !same {
 			return !same, err
@@ -559,8 +559,8 @@ func (l lookup) hasEdges(ctx context.Context, r chunk.Range, file io.ReaderAt) (
 	return l.hasSample(ctx, chunk.Range{Off: r.End - edgeSize, End: r.End}, file)
 }
 
-// longest returns the n longest of ranges, the longest first.
-func longest(ranges []chunk.Range, n int) []chunk.Range {
+// longestRanges returns the n longest of ranges, the longest first.
+func longestRanges(ranges []chunk.Range, n int) []chunk.Range {
 	all := slices.Clone(ranges)
 	slices.SortStableFunc(all, func(a, b chunk.Range) int { return int(min(1, max(-1, b.Len()-a.Len()))) })
 	return all[:min(n, len(all))]

@@ -19,7 +19,7 @@ import (
 // part file is too long and the file system cannot truncate it, the error is
 // ErrCannotTruncate. After Finish has returned nil, only Record and Close may be called.
 func (p *Part) Finish(modTime time.Time) error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	if err := p.syncDirOnce(); err != nil { // Commit may never have run, for example for an empty file

@@ -96,7 +96,7 @@ func (s *Store) checkFree(target string, missing int64) error {
 // little is to be reserved. Otherwise it blocks writers for as long as the file system
 // takes.
 func (p *Part) Reserve() error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -146,7 +146,7 @@ func (p *Part) releaseSpace() {
 	for r := range p.written.set.All() {
 		keep.Add(r)
 	}
-	if p.allocated-keep.Len() < minSpaceRelease || p.usable() != nil {
+	if p.allocated-keep.Len() < minSpaceRelease || p.checkUsable() != nil {
 		return
 	}
 	info, err := p.file.Stat()

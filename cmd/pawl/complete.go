@@ -79,7 +79,7 @@ func newCompletionGrammar(app *kong.Application) (g completionGrammar) {
 	root := completionCommand{arguments: completionValue{name: "command"}}
 	for _, c := range app.Children {
 		if !c.Hidden {
-			root.arguments.words = append(root.arguments.words, completionWord{c.Name, brief(c.Help)})
+			root.arguments.words = append(root.arguments.words, completionWord{c.Name, firstClause(c.Help)})
 		}
 	}
 	root.arguments.words = append(root.arguments.words, completionWord{"help", helpHelp})
@@ -121,7 +121,7 @@ func helpWords(app *kong.Application) (words []completionWord) {
 	for _, c := range app.Children {
 		isTopic := slices.ContainsFunc(words, func(w completionWord) bool { return w.word == c.Name })
 		if !c.Hidden && !isTopic {
-			words = append(words, completionWord{c.Name, brief(c.Help)})
+			words = append(words, completionWord{c.Name, firstClause(c.Help)})
 		}
 	}
 	return words
@@ -164,7 +164,7 @@ func (g completionGrammar) index(name string) int {
 
 // add adds a command, and those below it. flags are the options of the commands above.
 func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
-	c := completionCommand{name: node.Path(), help: brief(node.Help)}
+	c := completionCommand{name: node.Path(), help: firstClause(node.Help)}
 	flags = append(slices.Clone(flags), node.Flags...)
 	for _, flag := range flags {
 		if !flag.Hidden {
@@ -178,7 +178,7 @@ func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
 	for _, child := range node.Children {
 		if !child.Hidden {
 			c.arguments.name = "command"
-			c.arguments.words = append(c.arguments.words, completionWord{child.Name, brief(child.Help)})
+			c.arguments.words = append(c.arguments.words, completionWord{child.Name, firstClause(child.Help)})
 		}
 	}
 	g.commands = append(g.commands, c)
@@ -191,7 +191,7 @@ func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
 
 // newCompletionOption returns an option.
 func newCompletionOption(flag *kong.Flag) completionOption {
-	o := completionOption{names: spellings(flag, false), help: brief(flag.Help), repeats: flag.IsSlice()}
+	o := completionOption{names: spellings(flag, false), help: firstClause(flag.Help), repeats: flag.IsSlice()}
 	if takesValue(flag) {
 		v := newCompletionValue(flag.Value, flag.PlaceHolder)
 		o.argument = &v
@@ -267,8 +267,8 @@ func printIDs(rows iter.Seq2[listRow, error], to io.Writer) error {
 	return nil
 }
 
-// brief returns the first part of a help text, for one line beside a word.
-func brief(help string) string {
+// firstClause returns the first part of a help text, for one line beside a word.
+func firstClause(help string) string {
 	for _, end := range []string{". ", ": ", "; ", " (default", " (one "} {
 		help, _, _ = strings.Cut(help, end)
 	}

@@ -428,16 +428,16 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}
+	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.rereader(in)}
 	if walk != nil {
 		l.Covers = c.IndexOptions.covers
 	}
 	return yield(l, nil)
 }
 
-// again returns a function that reads a list anew for the names of its files, nil if that is not
+// rereader returns a function that reads a list anew for the names of its files, nil if that is not
 // possible, or not necessary: an index page names its files.
-func (c *MirrorCmd) again(in openedList) func() iter.Seq2[list.Entry, error] {
+func (c *MirrorCmd) rereader(in openedList) func() iter.Seq2[list.Entry, error] {
 	f, ok := in.ReadCloser.(*os.File)
 	if !ok || in.page != nil {
 		return nil

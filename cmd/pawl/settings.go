@@ -252,7 +252,7 @@ func nearestOption(name string, known map[string]string) string {
 			names = append(names, n)
 		}
 	}
-	if near := nearest(name, slices.Values(names)); near != "" {
+	if near := nearestWord(name, slices.Values(names)); near != "" {
 		return known[near]
 	}
 	slices.Sort(names)

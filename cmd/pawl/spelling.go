@@ -276,7 +276,7 @@ func (s *speller) next(args []string) (rest []string) {
 	case strings.HasPrefix(arg, "-C"): // -C-
 		s.replace("-C")
 	case strings.HasPrefix(name, "--") && !s.isKnown(name):
-		near := nearest(name, maps.Keys(s.takesValue))
+		near := nearestWord(name, maps.Keys(s.takesValue))
 		if lower := strings.ToLower(name); s.isKnown(lower) {
 			near = lower
 		}
@@ -361,7 +361,7 @@ func (s *speller) findCommand() {
 		meant = word
 	case strings.ContainsAny(word, "./:"):
 	case meant == "" && !isFile(word):
-		meant = nearest(word, slices.Values(s.commands))
+		meant = nearestWord(word, slices.Values(s.commands))
 	}
 	if meant == "" {
 		return

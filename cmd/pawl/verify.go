@@ -132,7 +132,7 @@ type verifyTargets struct {
 func (t *verifyTargets) all(ctx context.Context) iter.Seq2[wanted, error] {
 	return func(yield func(wanted, error) bool) {
 		if t.cmd.All {
-			t.below("", yield)
+			t.recordsBelow("", yield)
 			return
 		}
 		if len(t.cmd.Files) == 0 {
@@ -170,7 +170,7 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 	}
 	info, statErr := os.Stat(path)
 	if statErr == nil && info.IsDir() {
-		return t.below(path, yield)
+		return t.recordsBelow(path, yield)
 	}
 	sum, sumErr := t.digest(path)
 	switch {
@@ -215,9 +215,9 @@ func (t *verifyTargets) digest(path string) (chunk.Sum, error) {
 	return sum, err
 }
 
-// below yields all recorded files below the directory dir, "" for all. Running downloads are left
+// recordsBelow yields all recorded files below the directory dir, "" for all. Running downloads are left
 // out, because their bytes change.
-func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
+func (t *verifyTargets) recordsBelow(dir string, yield func(wanted, error) bool) bool {
 	prefix := dir
 	if dir != "" && !strings.HasSuffix(dir, string(filepath.Separator)) {
 		prefix += string(filepath.Separator)

@@ -82,22 +82,22 @@ func (s *jsonScanner) values(arrays, depth int) error {
 				return nil
 			}
 		case b != ',' && b != '\n' && !isBlank(b):
-			if err := s.one(b, depth); err != nil {
+			if err := s.readValue(b, depth); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// one reads the value that begins with first and passes on its entries. It leaves the open values
+// readValue reads the value that begins with first and passes on its entries. It leaves the open values
 // as they were.
-func (s *jsonScanner) one(first byte, depth int) error {
+func (s *jsonScanner) readValue(first byte, depth int) error {
 	line, begin, beginLength, limit := s.line, len(s.value), s.length, s.limit
 	s.limit, s.empty = begin+maxEntry, false
 	s.add(first)
 	wrapper, err := s.scan(first, depth)
 	if err == nil && !wrapper {
-		err = s.pass(s.value[begin:], s.length-beginLength, line)
+		err = s.passEntry(s.value[begin:], s.length-beginLength, line)
 	}
 	s.value, s.length, s.limit = s.value[:begin], beginLength, limit
 	if err == io.EOF {
@@ -106,8 +106,8 @@ func (s *jsonScanner) one(first byte, depth int) error {
 	return err
 }
 
-// pass passes on an entry of this length.
-func (s *jsonScanner) pass(value []byte, length, line int) error {
+// passEntry passes on an entry of this length.
+func (s *jsonScanner) passEntry(value []byte, length, line int) error {
 	if length > maxEntry {
 		value = nil
 	} else if s.empty && !s.isEntry(value) {
@@ -195,7 +195,7 @@ func (s *jsonScanner) scanList(key string, depth int) (wrapper bool, err error) 
 	}
 	if length := s.length - beginLength; !wrapper && length <= maxEntry && s.isEntry(s.value[begin:]) {
 		wrapper = true
-		err = s.pass(s.value[begin:], length, line)
+		err = s.passEntry(s.value[begin:], length, line)
 	}
 	s.limit = limit
 	if err != nil {

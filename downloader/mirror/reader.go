@@ -44,7 +44,7 @@ type reader struct {
 // read processes the entries of lists until ctx ends. It returns errUnread if some entries were
 // not processed; it has then passed the reason, unless that is ctx, to fail.
 func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
-	if err := r.namer.recall(r.ledger.store); err != nil {
+	if err := r.namer.loadNames(r.ledger.store); err != nil {
 		r.fail(err)
 		return errUnread
 	}
@@ -136,7 +136,7 @@ func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	urlKey := weburl.Key(e.URLs[0])
 	status := r.names.name(key, rel, urlKey)
 	for wanted := rel; status == otherURL && !hasName; { // the list can be read only once
-		rel, byURL = r.namer.another(wanted), true
+		rel, byURL = r.namer.nextName(wanted), true
 		e.Dir, e.Out = "", filepath.ToSlash(rel)
 		r.report.update(func(c *Counts) { c.Clashes++ })
 		status = r.names.name(key, rel, urlKey)

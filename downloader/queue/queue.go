@@ -135,7 +135,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
 		q.include(e)
-		_, e.outside = q.below(e.Dir) // an earlier process may have had another Root
+		_, e.outside = q.dirBelowRoot(e.Dir) // an earlier process may have had another Root
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
@@ -248,7 +248,7 @@ func (q *Queue) Check(s Spec) error {
 // check returns s with an absolute directory.
 func (q *Queue) check(s Spec) (Spec, error) {
 	var err error
-	if s.Dir, err = q.below(s.Dir); err != nil {
+	if s.Dir, err = q.dirBelowRoot(s.Dir); err != nil {
 		return s, err
 	}
 	switch {
@@ -319,8 +319,8 @@ func (q *Queue) earlier(e *entry) *entry {
 	return q.endedAt(e.Spec.spot())
 }
 
-// below returns an absolute directory, which must be the root or below it.
-func (q *Queue) below(dir string) (string, error) {
+// dirBelowRoot returns an absolute directory, which must be the root or below it.
+func (q *Queue) dirBelowRoot(dir string) (string, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(q.options.Root, dir)
 	}
@@ -366,7 +366,7 @@ func (q *Queue) record(id store.ID) (store.Record, error) {
 		err = fmt.Errorf("%w: the file is finished", ErrState)
 	}
 	if err == nil {
-		_, err = q.below(filepath.Dir(rec.Target))
+		_, err = q.dirBelowRoot(filepath.Dir(rec.Target))
 	}
 	return rec, err
 }
@@ -644,7 +644,7 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 		return nil
 	})
 	if files && err == nil {
-		err = q.settle()
+		err = q.commitAndDelete()
 	}
 	if files && err == nil {
 		err = q.undeleted(removed)

@@ -54,7 +54,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	warned := ""
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		err := q.settle()
+		err := q.commitAndDelete()
 		if err != nil {
 			wait = saveWait
 		}

@@ -38,7 +38,7 @@ func newHTTP2Only(http1, http2 http.RoundTripper) *http2Only {
 }
 
 func (s *http2Only) RoundTrip(req *http.Request) (*http.Response, error) {
-	needs, tried := s.recall(req)
+	needs, tried := s.knownNeed(req)
 	if needs {
 		return s.http2.RoundTrip(req)
 	}
@@ -70,8 +70,8 @@ func (s *http2Only) mayHelp(req *http.Request, resp *http.Response, err error) b
 	return req.URL.Scheme == "https" && (resp.StatusCode == http.StatusUpgradeRequired || resp.StatusCode == http.StatusHTTPVersionNotSupported)
 }
 
-// recall returns whether the origin of req needs HTTP/2, and whether it was tried.
-func (s *http2Only) recall(req *http.Request) (needs, tried bool) {
+// knownNeed returns whether the origin of req needs HTTP/2, and whether it was tried.
+func (s *http2Only) knownNeed(req *http.Request) (needs, tried bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	needs, tried = s.known[Origin(req.URL)]

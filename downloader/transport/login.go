@@ -116,7 +116,7 @@ func (x loginExchange) sendDigest(d *credentials.Digest) (*http.Response, error)
 			return resp, nil
 		}
 		challenge, ok := credentials.StrongestDigest(challenges(resp))
-		wasAccepted := x.login.retire(n)
+		wasAccepted := x.login.forgetRefused(n)
 		if refusals++; !ok || refusals > maxStale || n != nil && !challenge.Stale && !wasAccepted { // the login is wrong
 			return resp, nil
 		}
@@ -265,8 +265,8 @@ func (l *login) giveBackLocked(n *nonce) {
 	}
 }
 
-// retire forgets n after the server has refused it, and reports whether the server had accepted it before.
-func (l *login) retire(n *nonce) bool {
+// forgetRefused forgets n after the server has refused it, and reports whether the server had accepted it before.
+func (l *login) forgetRefused(n *nonce) bool {
 	if n == nil {
 		return false
 	}

@@ -62,8 +62,8 @@ func (c *mendedConn) Read(p []byte) (int, error) {
 		}
 		c.buf = append(c.buf, p[:n]...)
 		c.err = err
-		if c.look(); err != nil { // the header never ends
-			c.pass()
+		if c.mendHeaders(); err != nil { // the header never ends
+			c.passRest()
 		}
 	}
 	n := copy(p, c.out)
@@ -71,17 +71,17 @@ func (c *mendedConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// pass passes the rest through.
-func (c *mendedConn) pass() {
+// passRest passes the rest through.
+func (c *mendedConn) passRest() {
 	c.out, c.buf, c.done = append(c.out, c.buf...), nil, true
 }
 
-// look moves the headers in buf to out, up to and with the first that is not interim.
-func (c *mendedConn) look() {
+// mendHeaders moves the headers in buf to out, up to and with the first that is not interim.
+func (c *mendedConn) mendHeaders() {
 	for len(c.buf) > 0 && !c.done {
 		c.skip = skipEmptyLines(c.buf, c.skip)
 		if !mayBeResponse(c.buf[c.skip:]) || len(c.buf) > failure.MaxHeaderBytes {
-			c.pass()
+			c.passRest()
 			return
 		}
 		end := headerEnd(c.buf, max(c.skip, c.seen-2)) // the last two bytes may begin the end
@@ -95,7 +95,7 @@ func (c *mendedConn) look() {
 		c.out = append(c.out, better...)
 		c.buf, c.skip, c.seen = c.buf[end:], 0, 0
 		if !isInterim(header) {
-			c.pass()
+			c.passRest()
 		}
 	}
 }
@@ -366,7 +366,7 @@ func beginsLikeChunks(resp *http.Response) bool {
 		n, err = resp.Body.Read(p)
 		head = append(head, p[:n]...)
 	}
-	unread(resp, head, err)
+	restoreHead(resp, head, err)
 	return chunkLine.Match(head)
 }
 

@@ -75,13 +75,13 @@ func (t tunneler) dial(ctx context.Context, network, addr string) (net.Conn, err
 		return t.connections.limited(direct)(ctx, network, addr)
 	}
 	return t.connections.limited(func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return t.through(ctx, network, u, addr)
+		return t.dialThrough(ctx, network, u, addr)
 	})(ctx, network, hostPort(u))
 }
 
-// through opens a connection to addr through the proxy u. If pawl looks up the name, it tries
+// dialThrough opens a connection to addr through the proxy u. If pawl looks up the name, it tries
 // the addresses one after another, until the proxy can connect to one of them.
-func (t tunneler) through(ctx context.Context, network string, u *url.URL, addr string) (net.Conn, error) {
+func (t tunneler) dialThrough(ctx context.Context, network string, u *url.URL, addr string) (net.Conn, error) {
 	if resolvesNames(u) {
 		return t.connect(ctx, network, u, addr)
 	}

@@ -55,8 +55,8 @@ func (s *subscriber) offer(text []byte) {
 	s.behind.Store(true)
 }
 
-// took notes that the subscriber has received an event.
-func (s *subscriber) took(text []byte) { s.size.Add(-int64(len(text))) }
+// noteReceived notes that the subscriber has received an event.
+func (s *subscriber) noteReceived(text []byte) { s.size.Add(-int64(len(text))) }
 
 // A meter measures the rate of a task.
 type meter struct {

@@ -28,7 +28,7 @@ func addURI(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	urls, err := usable(uris)
+	urls, err := usableURIs(uris)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,8 @@ func addURI(x *exchange, p params) (any, error) {
 	return tasks[0].ID, nil
 }
 
-// usable returns the URIs that pawl can download, without duplicates. It is an error if there are none.
-func usable(uris []string) (urls []string, err error) {
+// usableURIs returns the URIs that pawl can download, without duplicates. It is an error if there are none.
+func usableURIs(uris []string) (urls []string, err error) {
 	if len(uris) == 0 {
 		return nil, failf("URI is not provided.")
 	}

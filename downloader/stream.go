@@ -132,7 +132,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 		case t.version.IsSubstitute(v):
 			return errSubstitute
 		case t.file.moved:
-			return restartError{why: "the server sends it from the start only, of which no byte is held"}
+			return restartError{why: "the server sends it only from the start, and no byte there is held"}
 		case differs != "" && t.req.Existing.FailOnChange:
 			return restartError{why: differs}
 		}

@@ -362,7 +362,7 @@ func pieceMap(held chunk.Set, size int64, n int) []int {
 // Validate refuses options that contradict each other.
 func (c *ListCmd) Validate() error {
 	if c.Watch && c.All {
-		return errors.New("--watch shows unfinished downloads, and those that finish meanwhile; --all is without it")
+		return errors.New("--watch shows unfinished downloads, and downloads that finish meanwhile; it excludes --all")
 	}
 	return nil
 }

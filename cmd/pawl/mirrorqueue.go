@@ -315,9 +315,9 @@ func (q *queueRun) look(ctx context.Context) ([]fleet.SessionInfo, error) {
 func (q *queueRun) noteControl(run fleet.Run) {
 	switch {
 	case run.Control == fleet.Running:
-		q.out.note("the run goes on")
+		q.out.note("the run continues")
 	case run.Control == fleet.Paused:
-		q.out.note("the run is paused%s; it goes on after: pawl queue resume %s", reasonText(run.Reason), run.ID)
+		q.out.note("the run is paused%s; continue it with: pawl queue resume %s", reasonText(run.Reason), run.ID)
 	}
 }
 

@@ -351,7 +351,7 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 		o.out.note("mirrors in the lists that are not http or https, and are not used: %d", o.mirrors)
 	}
 	if n := o.run.Counts().Clashes; n > 0 {
-		o.out.note("files whose names by their URLs are those of others, and which have a number or a query in their names: %d; --tree keeps directories", n)
+		o.out.note("files with the same name in their URLs as others, which have a number or a query in their names: %d; --tree keeps directories", n)
 	}
 	if n := o.run.Counts().LeftOut; n > 0 {
 		o.out.note("%s that earlier runs fetched %s left out by --depth, --include or --exclude now, and %s kept", fileCountText(n), isOrAre(n), isOrAre(n))

@@ -67,7 +67,7 @@ var refusals = map[string]string{
 	"all-proxy":       oneProxy,
 	"http-proxy":      oneProxy,
 	"https-proxy":     oneProxy,
-	"dry-run":         "pawl daemon downloads what it gets",
+	"dry-run":         "pawl daemon has no dry run",
 	"hash-check-only": "pawl verify does that",
 }
 

@@ -49,7 +49,7 @@ var curlOptions = []group{
 	{refuse, "pawl writes the file and nothing else; see: pawl info URL", "I/head i/include show-headers libcurl= metalink dump-ca-embed"},
 	{refuse, "pawl asks the name servers of the system", "dns-interface= dns-ipv4-addr= dns-ipv6-addr= dns-servers= doh-url= doh-insecure doh-cert-status ech="},
 	{refuse, "pawl connects to the host in the URL; see --resolve", "connect-to= unix-socket= abstract-unix-socket= request-target= haproxy-protocol haproxy-clientip= ipfs-gateway= preproxy="},
-	{refuse, "pawl sends credentials only to the host of the URL", "location-trusted"},
+	{refuse, "pawl sends credentials to no host but that of the URL", "location-trusted"},
 	{refuse, "pawl has user and password (basic, digest), bearer tokens and client certificates only", `ntlm ntlm-wb negotiate aws-sigv4= delegation= service-name=
 		proxy-negotiate proxy-ntlm proxy-service-name= socks5-gssapi socks5-gssapi-nec socks5-gssapi-service= tlsuser= tlspassword= tlsauthtype=
 		proxy-tlsuser= proxy-tlspassword= proxy-tlsauthtype= sigalgs= pass=`},

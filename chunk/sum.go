@@ -39,7 +39,7 @@ var algorithms = map[string]func() hash.Hash{
 	"crc32c":  func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
 	"adler32": func() hash.Hash { return adler32.New() },
 
-	// What object stores name in header fields.
+	// Algorithms that object stores use in header fields.
 	"crc32":     func() hash.Hash { return crc32.NewIEEE() },
 	"crc64nvme": func() hash.Hash { return crc64.New(crc64.MakeTable(crc64NVME)) },
 
@@ -51,7 +51,7 @@ var algorithms = map[string]func() hash.Hash{
 // specification §5.2.1.3.4, "64b CRC").
 const crc64NVME = 0x9a6c9329ac4bc9b5
 
-// An eitherHash computes two digests of the same length. Its Sum is that of the first.
+// An eitherHash computes two digests of the same length. Its Sum is the first digest.
 type eitherHash struct {
 	hash.Hash
 	second hash.Hash

@@ -49,13 +49,13 @@ func (j *job) attempt(ctx context.Context) error {
 		j.first.release()
 		return err
 	}
-	return j.use(ctx, rep, held)
+	return j.useFirstResponse(ctx, rep, held)
 }
 
-// use takes over the first response of an attempt: as a small file, or as the beginning of a
+// useFirstResponse takes over the first response of an attempt: as a small file, or as the beginning of a
 // transfer. Size and content are checked before anything is created, so that a file that is not
 // wanted leaves nothing behind.
-func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
+func (j *job) useFirstResponse(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.expect(rep)
 	warning, err := j.inspect(rep, held.Len() > 0)
 	if err == nil {
@@ -69,7 +69,7 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 		err = j.becomeLarge()
 	}
 	if err == nil && small == nil {
-		err = j.accept(rep, &held)
+		err = j.acceptVersion(rep, &held)
 	}
 	if err != nil {
 		rep.close()
@@ -109,7 +109,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		size = chunk.Unbounded
 	}
 	t := newTransfer(j.sampler, chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
-	defer t.learn() // the download counts at its hosts until the file is finished
+	defer t.rememberLimits() // the download counts at its hosts until the file is finished
 	if err := t.fetch(ctx, rep, held.Len()); err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 // content coding, and whether its end is marked. It reports warnings.
 func (j *job) expect(rep *reply) {
 	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
-	j.listen(rep)
+	j.useServerDigest(rep)
 	if rep.Note != "" {
 		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
 	}
@@ -205,10 +205,10 @@ func (j *job) expect(rep *reply) {
 	}
 }
 
-// accept makes the version of rep the version of the download, and creates the part file if
-// there is none. If rep is the whole file and some bytes are held, conn.agree compares both later,
+// acceptVersion makes the version of rep the version of the download, and creates the part file if
+// there is none. If rep is the whole file and some bytes are held, conn.compareWithHeld compares both later,
 // and adopts the version then; until then the record must keep the version of the held bytes.
-func (j *job) accept(rep *reply, held *chunk.Set) error {
+func (j *job) acceptVersion(rep *reply, held *chunk.Set) error {
 	j.first.moveTo(j.engine.host(rep.Request.URL))                                            // later requests go there
 	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.engine.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
 		j.addMirrors(namer{public: !rep.info.Private()}, response.Duplicates(rep.Header, rep.Request.URL)...)

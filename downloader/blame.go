@@ -72,7 +72,7 @@ func (b blamer) keep(m *mismatch) (kept chunk.Set) {
 			if c.source == b.origin.recorded || c.source == anEarlierRun {
 				continue
 			}
-			same, _ := b.agreeing(c) // after an error, less is kept
+			same, _ := b.matchingBytes(c) // after an error, less is kept
 			for r := range same.All() {
 				kept.Add(r)
 			}
@@ -156,12 +156,12 @@ func (b blamer) differs(c contribution) (bool, error) {
 	if b.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil
 	}
-	same, err := b.agreeing(c)
+	same, err := b.matchingBytes(c)
 	return same.Len() < c.bytes.Len(), err
 }
 
-// agreeing returns the bytes of c that are in the part file, too, in whole pieces of c.
-func (b blamer) agreeing(c contribution) (same chunk.Set, err error) {
+// matchingBytes returns the bytes of c that are in the part file, too, in whole pieces of c.
+func (b blamer) matchingBytes(c contribution) (same chunk.Set, err error) {
 	for i := range c.sums.Len() {
 		in := c.bytes.Clone()
 		piece := c.sums.Range(i)

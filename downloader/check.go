@@ -39,7 +39,7 @@ type Checked struct {
 	Read    int64     // bytes that were compared
 	Wrong   chunk.Set // ranges that are not as they must be; of a missing file all, if the size is on record
 	Missing bool      // there is no regular file at the path
-	Proof   string    // what the bytes were compared with: the algorithm of a digest, ProofPieces or ProofCRC32C
+	Proof   string    // how the bytes were compared: by the algorithm of a digest, ProofPieces or ProofCRC32C
 }
 
 // OK reports whether the file is there and right.
@@ -58,8 +58,8 @@ func (c *Checker) Read() int64 { return c.read.Load() }
 
 // Check reads the file of rec, finished or not, and compares it with sum or, if that is zero, with
 // the recorded checksums, or else with the recorded digest. If sum shows that the file is wrong, the
-// recorded checksums say where. A rec without an ID is a file that is not on record. If there is
-// nothing to compare with, the error is store.ErrNoSums. Bytes that cannot be read are wrong. A
+// recorded checksums locate the wrong ranges. A rec without an ID is a file that is not on record. If
+// there is nothing to compare with, the error is store.ErrNoSums. Bytes that cannot be read are wrong. A
 // symbolic link is followed.
 func (c *Checker) Check(ctx context.Context, rec store.Record, sum chunk.Sum) (Checked, error) {
 	v := Checked{Path: rec.Target, Size: -1}
@@ -214,7 +214,7 @@ func intersect(s chunk.Set, r chunk.Range) iter.Seq[chunk.Range] {
 	}
 }
 
-// verdict returns the wrong ranges of a file of size bytes, and what has shown them.
+// verdict returns the wrong ranges of a file of size bytes, and the Checked.Proof of the comparison.
 func (k *comparison) verdict(rec store.Record, size int64) (wrong chunk.Set, proof string) {
 	if k.hash != nil && !k.unreadable && k.sum.Matches(k.hash) {
 		return wrong, k.sum.Algorithm()

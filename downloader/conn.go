@@ -89,7 +89,7 @@ type connSink struct{ c *conn }
 func (s connSink) WriteAt(b []byte, off int64) (int, error) {
 	n, err := s.c.t.file.sink.WriteAt(b, off)
 	if m := s.c.mirror(); m != nil && n > 0 {
-		m.wrote(off, b[:n])
+		m.noteWritten(off, b[:n])
 	}
 	return n, err
 }

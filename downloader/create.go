@@ -127,7 +127,7 @@ func (j *job) createAt(target string, rep *reply) error {
 }
 
 // inTheWay returns the error of a target that cannot be used because of err: a takenError if another name
-// may be used. size is that of the wanted file, -1 if unknown.
+// may be used. size is the size of the wanted file, -1 if unknown.
 func (d *download) inTheWay(err error, target string, size int64) error {
 	switch {
 	case d.req.Existing.mayAvoid(err):

@@ -16,8 +16,8 @@
 // header fields. [Options] are the limits and the patience of all downloads of a [Downloader].
 // Any number of goroutines may call [Downloader.Get]. While they wait, a front end polls
 // [Downloader.Snapshot], and [Options.OnEvent] gets the transitions. A [Handle] watches and steers a
-// single download. Package mirror downloads
-// lists of files. The library prints nothing, reads no environment and exits nothing.
+// single download. Package mirror downloads lists of files. The library prints nothing, reads no
+// environment and exits nothing.
 //
 // # The phases of a download
 //
@@ -46,10 +46,27 @@
 //	mismatches   all downloads of one request whose digest was wrong (mismatch.go)
 //	Downloader   all downloads of a process
 //
-// # The packages below
+// # The packages around it
 //
-// They decide or act, and know nothing of downloads: package failure classifies errors, response
-// reads responses, sched distributes work, hosts limits connections and pauses requests,
-// transport sends requests, credentials reads files of logins and the challenges of servers, and
-// leftover knows the partial files of other programs.
+// The packages below decide or act, and know nothing of downloads:
+//
+//	failure      classifies errors
+//	response     reads responses
+//	sched        divides the bytes of a file among connections
+//	hosts        limits connections to a host, and pauses requests
+//	transport    sends requests
+//	credentials  reads files of logins, and the challenges of servers
+//	leftover     knows the partial files of other programs
+//	weburl       parses, compares and redacts URLs
+//	recent       remembers values by name for a while
+//
+// The packages above use a Downloader:
+//
+//	list         reads lists of files; it knows no downloads either
+//	signature    verifies the signatures of lists; likewise
+//	mirror       downloads the files of lists into a directory
+//	queue        keeps downloads that outlive the process, for a daemon
+//	fleet        divides a mirror run among many machines
+//
+// Package aria2 is a table of aria2's options, and faultserver a server for tests.
 package downloader

@@ -116,7 +116,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 		}
 		req.URL = rec.URL
 	}
-	if g.wrong != nil { // its right bytes are what a repair saves
+	if g.wrong != nil { // a repair keeps the right bytes
 		req.Existing.Restart = false
 	}
 	u, err := parseURL(req.URL)
@@ -231,7 +231,7 @@ func (d *download) adopt(v response.Version, noRanges bool) error {
 		d.progress.show(store.Record{Target: "-", Size: d.version.Size})
 		return nil
 	}
-	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() && slices.Equal(rec.Credentials, d.needed(rec)) {
+	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() && slices.Equal(rec.Credentials, d.credentialOptions(rec)) {
 		return nil
 	}
 	if err := d.file.part.Update(func(r *store.Record) { d.note(r, noRanges) }); err != nil {
@@ -246,11 +246,12 @@ func (d *download) note(r *store.Record, noRanges bool) {
 	v := &d.version
 	r.URL, r.Public, r.NoRanges = d.origin.recorded, d.origin.start.public, noRanges
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
-	r.ServerSum, r.Credentials = v.digest.recorded(), d.needed(*r)
+	r.ServerSum, r.Credentials = v.digest.recorded(), d.credentialOptions(*r)
 }
 
-// needed returns how the user has given the credentials for the URL: in this run, or else in an earlier one.
-func (d *download) needed(rec store.Record) []string {
+// credentialOptions returns the options by which the user has given the credentials for the URL: in this run, or else in
+// an earlier one.
+func (d *download) credentialOptions(rec store.Record) []string {
 	if given := d.credentials(d.origin.url).Options; len(given) > 0 {
 		return given
 	}

@@ -90,7 +90,7 @@ func (d *Downloader) Snapshot() []Progress {
 	return all
 }
 
-// Received returns how many bytes all downloads have received, those of ended downloads included.
+// Received returns how many bytes all downloads have received, including ended downloads.
 // Bytes that were received twice count twice; bytes of earlier runs do not count. So the growth of
 // the number is the rate of the network.
 func (d *Downloader) Received() int64 { return d.received.Load() }

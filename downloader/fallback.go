@@ -20,7 +20,7 @@ import (
 // it ends with ErrChanged, and the held bytes stay for the next URL.
 func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, error) {
 	urls := append([]string{req.URL}, req.Mirrors...)
-	if i := slices.IndexFunc(urls, func(u string) bool { return d.began(req, u) }); i > 0 {
+	if i := slices.IndexFunc(urls, func(u string) bool { return d.isOnRecord(req, u) }); i > 0 {
 		urls = slices.Concat(urls[i:i+1], urls[:i], urls[i+1:])
 	}
 	var all Result
@@ -43,8 +43,8 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 	return all, failed
 }
 
-// began reports whether a download of u for the target of req is on record, finished or not.
-func (d *Downloader) began(req Request, u string) bool {
+// isOnRecord reports whether a download of u for the target of req is on record, finished or not.
+func (d *Downloader) isOnRecord(req Request, u string) bool {
 	to, isFile := req.Into.(File)
 	if !isFile && req.Into != nil {
 		return false

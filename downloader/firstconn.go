@@ -42,8 +42,8 @@ func (f *firstConn) acquire(ctx context.Context, host *hosts.Host, small bool) e
 	return err
 }
 
-// moveTo makes host the one at which the connection counts. It does not wait: the caller has
-// an open response, whose connection may be the only one that the host grants.
+// moveTo makes the connection count for host. It does not wait, because the caller has an open
+// response, and its connection may be the only one that the host grants.
 func (f *firstConn) moveTo(host *hosts.Host) {
 	if host == f.host {
 		return

@@ -190,7 +190,7 @@ func (h *Handle) limit(l sched.Limit) sched.Limit {
 	return l
 }
 
-// begin makes the Handle that of the download of req.
+// begin assigns the Handle to the download of req.
 func (h *Handle) begin(req Request) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

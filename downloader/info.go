@@ -21,7 +21,7 @@ const (
 	RangesUnknown Ranges = "unknown" // the file is empty, so it has no part
 )
 
-// An Info is what a server says about a file, in response to the first byte of it. Texts are as the
+// An Info is the response of a server to a request for the first byte of a file. Texts are as the
 // server sends them, without user and password in URLs; none is "" or nil.
 type Info struct {
 	URL       string   // as requested
@@ -83,7 +83,7 @@ func (d *Downloader) Info(ctx context.Context, req Request) (Info, error) {
 	return i, nil
 }
 
-// redirects returns the URLs that redirects led to before resp, and that of resp itself.
+// redirects returns the URLs to which redirects led before resp, and the URL of resp itself.
 func redirects(resp *http.Response) (urls []string) {
 	for r := resp.Request; r != nil && r.Response != nil; r = r.Response.Request {
 		urls = append([]string{weburl.WithoutUser(r.URL.String())}, urls...)

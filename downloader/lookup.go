@@ -30,8 +30,8 @@ func (e *ClaimedError) Error() string {
 // Is is for errors.Is.
 func (e *ClaimedError) Is(kind error) bool { return kind == failure.ErrClaimed }
 
-// A begunError means that the target has a download of the same URL, or of one that differs in its
-// signature, which was not found before because the name of the file was not known.
+// A begunError means that the target has a download of the same URL, or of a URL with another
+// signature. It was not found before, because the name of the file was not known.
 type begunError struct{ rec store.Record }
 
 func (e begunError) Error() string { return "the download has begun already" }
@@ -252,7 +252,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 			if taken, err := l.takeOver(ctx); taken || err != nil {
 				return false, err
 			}
-			return false, altered(rec)
+			return false, alteredError(rec)
 		}
 		return false, nil
 	}
@@ -263,7 +263,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 		return false, claimed(rec)
 	}
 	if !l.req.Existing.Restart && rec.URL == l.origin.recorded && l.fitsType(rec) {
-		why, err := l.outdated(ctx, rec)
+		why, err := l.reasonToDownload(ctx, rec)
 		if err != nil {
 			return false, err
 		}
@@ -277,9 +277,9 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 	return false, nil
 }
 
-// outdated returns why an intact file must be downloaded again, nil if it must not. The wanted
+// reasonToDownload returns why an intact file must be downloaded again, nil if it must not. The wanted
 // digest decides without a request. Otherwise the server is asked.
-func (l lookup) outdated(ctx context.Context, rec store.Record) (why, err error) {
+func (l lookup) reasonToDownload(ctx context.Context, rec store.Record) (why, err error) {
 	if !l.goal.sum.IsZero() {
 		if err := l.verifySum(ctx, rec); errors.Is(err, failure.ErrChecksum) {
 			return err, nil
@@ -297,8 +297,8 @@ func (l lookup) outdated(ctx context.Context, rec store.Record) (why, err error)
 	return errOtherNow, nil
 }
 
-// altered returns the error for a finished file that somebody has changed.
-func altered(rec store.Record) error {
+// alteredError returns the error for a finished file that somebody has changed.
+func alteredError(rec store.Record) error {
 	return failure.Wrap(store.ErrForeign, fmt.Errorf("%q has been changed since it was downloaded", rec.Target))
 }
 
@@ -324,7 +324,7 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 	case intact && rec.URL != l.origin.recorded && len(rec.Lists) == 0 && !l.goal.replace:
 		return false, claimed(rec)
 	case !intact && len(rec.Lists) == 0 && !l.goal.replace && l.engine.store.Exists(rec): // no list made it
-		return false, altered(rec)
+		return false, alteredError(rec)
 	}
 	if intact && rec.URL == l.origin.recorded && !l.req.Existing.Restart && l.fits(versionOf(rec)) == nil {
 		if current, err := l.stillWanted(ctx, rec); current || err != nil {
@@ -347,7 +347,7 @@ func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error)
 		return false, nil
 	}
 	if !l.goal.sum.IsZero() || l.goal.listed.Update {
-		if why, err := l.outdated(ctx, rec); why != nil || err != nil {
+		if why, err := l.reasonToDownload(ctx, rec); why != nil || err != nil {
 			return false, err
 		}
 	}
@@ -393,7 +393,7 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	}
 	differ := func(v response.Version) bool { return was.Differs(v) != "" }
 	switch {
-	case !slices.ContainsFunc(others, differ): // they lack what could be compared
+	case !slices.ContainsFunc(others, differ): // they lack fields to compare
 		same, err := l.sameBytes(ctx, rec)
 		if err == nil && !same && was.IsSubstitute(others[0]) {
 			err = errSubstitute
@@ -405,8 +405,8 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	return l.hasSamples(ctx, rec)
 }
 
-// hasSamples reports whether samples of a finished file are those of the server. They show no small
-// change, so they count only if the machines of the server contradict each other anyway.
+// hasSamples reports whether samples of a finished file equal the same ranges on the server. They show
+// no small change, so they count only if the machines of the server contradict each other anyway.
 func (l lookup) hasSamples(ctx context.Context, rec store.Record) (bool, error) {
 	f, err := l.engine.store.OpenDone(rec)
 	if err != nil {
@@ -430,8 +430,8 @@ const (
 	outdated
 )
 
-// certain returns current or outdated.
-func certain(isCurrent bool) currency {
+// currencyOf returns current or outdated.
+func currencyOf(isCurrent bool) currency {
 	if isCurrent {
 		return current
 	}
@@ -465,7 +465,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	case isNotModified(err):
 		return now, current, nil
 	case errors.Is(err, errUnsatisfiable):
-		return now, certain(rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0), nil
+		return now, currencyOf(rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0), nil
 	case err != nil:
 		return now, doubtful, err
 	}
@@ -485,7 +485,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	}
 	if sum := l.serverDigest(rep); !sum.IsZero() && !was.SizeDiffers(now) {
 		same, err := l.hasDigest(ctx, rec, sum)
-		return now, certain(same), err
+		return now, currencyOf(same), err
 	}
 	return now, doubtful, nil
 }

@@ -30,7 +30,7 @@ type mirror struct {
 	namer
 	ended chan struct{} // closed when the mirror is disabled
 
-	received atomic.Int64 // bytes, also those of samples
+	received atomic.Int64 // bytes, including samples
 	proving  atomic.Bool  // a connection is open for samples
 
 	mu       sync.Mutex
@@ -73,8 +73,8 @@ func (m *mirror) reason() error {
 	return m.disabled
 }
 
-// wrote notes that the bytes b of the mirror were written at off.
-func (m *mirror) wrote(off int64, b []byte) {
+// noteWritten notes that the bytes b of the mirror were written at off.
+func (m *mirror) noteWritten(off int64, b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.written.Add(chunk.Range{Off: off, End: off + int64(len(b))})

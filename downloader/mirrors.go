@@ -189,17 +189,11 @@ func (t mirroring) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 		return nil, errCrowded
 	}
 	defer t.first.host.Release()
-	dest, _ := t.origin.current()
-	to := t.target(dest)
-	to.judge = noRetry
-	rep, err := send(ctx, t.download, to, nil, r)
+	rep, err := t.askOnce(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer rep.close()
-	if rep.Whole || t.version.Differs(rep.Version) != "" {
-		return nil, errConflict
-	}
 	_, err = io.ReadFull(t.paced(ctx, rep), want)
 	return want, err
 }

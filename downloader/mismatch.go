@@ -91,8 +91,8 @@ func (all mismatches) promise() promise {
 	return all[len(all)-1].want
 }
 
-// unkeep notes that no bytes are kept for the next download. It reports whether some were.
-func (all mismatches) unkeep() bool {
+// forgetKept notes that no bytes are kept for the next download. It reports whether some were.
+func (all mismatches) forgetKept() bool {
 	if len(all) == 0 || all[len(all)-1].kept == "" {
 		return false
 	}

@@ -18,8 +18,8 @@ import (
 const defaultMinRate = 64
 
 const (
-	// defaultConnections is a guess between what servers refuse and what distant ones need. At half, a download
-	// over 80 ms takes 1.2 times as long; double gains 5 % at most there, and more servers refuse it.
+	// defaultConnections is a guess: fewer than most servers refuse, and enough for distant ones. At half, a
+	// download over 80 ms takes 1.2 times as long; double gains 5 % at most there, and more servers refuse it.
 	defaultConnections = 16
 	// defaultSmallConnections are enough to fetch more than 2,000 small files per second from a server at
 	// 20 ms. At half, that takes nearly twice as long; at double, the processor is the limit.
@@ -116,7 +116,7 @@ const (
 	IPv6 = transport.IPv6
 )
 
-// A Binding is where connections begin.
+// A Binding is the local end of connections: an interface or an address.
 type Binding = transport.Binding
 
 // NewBinding returns the Binding to the interface of this name, or to the local address of this text.
@@ -128,10 +128,10 @@ func Interfaces() []string { return transport.Interfaces() }
 // Slots are the connections to one address that several processes share.
 type Slots = transport.Slots
 
-// HostOptions are the settings of one host that differ from those of all hosts.
+// HostOptions are the settings of one host, in place of the settings of all hosts.
 type HostOptions = transport.HostOptions
 
-// Follow limits where servers and lists may lead.
+// Follow limits the URLs to which servers and lists may lead.
 type Follow = transport.Follow
 
 func (o Options) withDefaults() Options {

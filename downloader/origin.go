@@ -76,6 +76,23 @@ func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, err
 	return a.askWith(ctx, nil, c, r)
 }
 
+// askOnce requests range r of the file from the origin, without a retry. The error is errConflict if the
+// response has another version or the whole file.
+func (a asker) askOnce(ctx context.Context, r chunk.Range) (*reply, error) {
+	dest, _ := a.origin.current()
+	to := a.target(dest)
+	to.judge = noRetry
+	rep, err := send(ctx, a.download, to, nil, r)
+	if err != nil {
+		return nil, err
+	}
+	if rep.Whole || a.version.Differs(rep.Version) != "" {
+		rep.close()
+		return nil, errConflict
+	}
+	return rep, nil
+}
+
 // askWith requests range r of the file from the origin, the whole file if r is empty, with
 // these further header fields, which are conditions. It leaves them out if the server refuses them. It returns a response of the wanted version. It waits as the
 // host asks, repeats the request while the retry budget lasts, and resolves the URL of the
@@ -86,7 +103,7 @@ func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, err
 // errUnsatisfiable with a reply whose body is closed.
 func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, a.progress.useful.Load(); ; {
-		if err := a.rest(ctx, a.first.host); err != nil {
+		if err := a.waitForHost(ctx, a.first.host); err != nil {
 			return nil, err
 		}
 		dest, release, err := a.origin.resolve(ctx)

@@ -88,7 +88,7 @@ func (t pieceChecking) verify(ctx context.Context, piece chunk.Range) error {
 	}
 	if w.counted <= w.failures {
 		w.counted = w.failures + 1
-		if from := t.shares(piece); len(from) == 1 && w.wrongAgain(from[0].name, got) && w.failures > 0 {
+		if from := t.sharesBySource(piece); len(from) == 1 && w.wrongAgain(from[0].name, got) && w.failures > 0 {
 			return t.giveUp(w, got)
 		}
 	}
@@ -131,9 +131,9 @@ func (t pieceChecking) blame(s pieceShare, piece chunk.Range) {
 	}
 }
 
-// newWrongPiece notes that a piece is wrong, and who has sent it.
+// newWrongPiece notes that a piece is wrong, with the sources that have sent it.
 func (t pieceChecking) newWrongPiece(piece chunk.Range) (*wrongPiece, error) {
-	w := &wrongPiece{Range: piece, sources: t.shares(piece)}
+	w := &wrongPiece{Range: piece, sources: t.sharesBySource(piece)}
 	for i := range w.sources {
 		s := &w.sources[i]
 		var err error
@@ -148,9 +148,9 @@ func (t pieceChecking) newWrongPiece(piece chunk.Range) (*wrongPiece, error) {
 	return w, nil
 }
 
-// shares returns which source has sent which bytes of a piece: the origin those that neither a
-// mirror nor an earlier run has sent.
-func (t pieceChecking) shares(piece chunk.Range) (all []pieceShare) {
+// sharesBySource divides the bytes of a piece by the sources that have sent them: mirrors, an earlier run, or
+// else the origin.
+func (t pieceChecking) sharesBySource(piece chunk.Range) (all []pieceShare) {
 	rest := chunk.NewSet(piece)
 	take := func(m *mirror, name string, sent chunk.Set) {
 		in := within(sent, piece)
@@ -269,7 +269,7 @@ func (e localError) Unwrap() error { return e.error }
 // discard removes a piece from the part file and from the bytes of its sources.
 func (t pieceChecking) discard(piece chunk.Range) error {
 	t.discarded = t.discarded || t.sched.IsSingle() // otherwise the verifier has hashed proven pieces only
-	for _, s := range t.shares(piece) {
+	for _, s := range t.sharesBySource(piece) {
 		if err := t.forgetShare(s); err != nil {
 			return failure.Permanent(localError{err})
 		}
@@ -333,7 +333,7 @@ func (t pieceChecking) fetchPiece(ctx context.Context, m *mirror, piece chunk.Ra
 				return chunk.Sum{}, failure.Permanent(localError{err})
 			}
 			if m != nil {
-				m.wrote(off, buf[:n])
+				m.noteWritten(off, buf[:n])
 			}
 			h.Write(buf[:n])
 			off += int64(n)
@@ -362,29 +362,16 @@ func (t pieceChecking) askForPiece(ctx context.Context, m *mirror, piece chunk.R
 	if err = sleep(ctx, host.PausedFor(time.Now())); err == nil && m != nil {
 		rep, err = m.askOnce(ctx, t.download, nil, piece)
 	} else if err == nil {
-		rep, err = t.askOrigin(ctx, piece)
+		if rep, err = t.askOnce(ctx, piece); err == nil && rep.Range != piece {
+			rep.close()
+			err = errConflict
+		}
 	}
 	if err != nil {
 		host.Release()
 		return nil, nil, err
 	}
 	return rep, host.Release, nil
-}
-
-// askOrigin requests a range from the origin, once.
-func (t pieceChecking) askOrigin(ctx context.Context, r chunk.Range) (*reply, error) {
-	dest, _ := t.origin.current()
-	to := t.target(dest)
-	to.judge = noRetry
-	rep, err := send(ctx, t.download, to, nil, r)
-	if err != nil {
-		return nil, err
-	}
-	if rep.Whole || rep.Range != r || t.version.Differs(rep.Version) != "" {
-		rep.close()
-		return nil, errConflict
-	}
-	return rep, nil
 }
 
 // provePieces verifies the pieces of a complete file that no transfer has verified: an earlier run has

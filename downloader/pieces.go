@@ -17,8 +17,9 @@ const maxPieceFailures = maxMismatches
 // errWrongPiece means that a piece was wrong, and is missing now.
 var errWrongPiece = restartError{why: "a piece has a wrong digest", keep: true}
 
-// A pieceCheck is what a download knows about its pieces, whose digests the request has. One
-// goroutine at a time verifies pieces; the other methods are safe for concurrent use.
+// A pieceCheck has the digests of the pieces of a download, which come from the request, and the
+// results of verifying them. One goroutine at a time verifies pieces; the other methods are safe for
+// concurrent use.
 type pieceCheck struct {
 	hashes chunk.PieceHashes // zero for none; immutable once the part file is open
 

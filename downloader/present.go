@@ -22,9 +22,9 @@ import (
 //	                                       version if only the host or the signature is another one
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
-//	not on record, with TakeSameSize       its size must be that of the file on the server
-//	not on record, with TakeSameVersion    its size and time must be those of the file on the server
-//	not on record, with TakePartial        samples of it must be those of the server (takeover.go)
+//	not on record, with TakeSameSize       it has the size of the file on the server
+//	not on record, with TakeSameVersion    it has the size and the time of the file on the server
+//	not on record, with TakePartial        samples of it equal the file on the server (takeover.go)
 //
 // A proved file is recorded, and nothing is downloaded.
 
@@ -72,7 +72,7 @@ func (l lookup) movedRecord() store.Record {
 // presentByDigest reads the file and compares its digest with the wanted one.
 func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen store.FileStamp) (bool, error) {
 	f, err := l.engine.store.OpenDone(rec)
-	if err != nil { // what cannot be read proves nothing
+	if err != nil { // a file that cannot be read proves nothing
 		return false, nil
 	}
 	defer f.Close()
@@ -97,7 +97,7 @@ func (l lookup) presentByRecord(ctx context.Context, moved store.Record, target 
 	if err != nil {
 		return false, err
 	}
-	lists := l.goal.listed.Lists // those of the other path do not name this one
+	lists := l.goal.listed.Lists // not the lists of the other path, which do not name this one
 	if len(moved.Lists) == 0 || moved.Lists.Has(store.Nameless) {
 		lists = lists.With(store.Nameless)
 	}
@@ -221,7 +221,7 @@ func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) 
 	return true, nil
 }
 
-// hasVersion asks the server once whether its file is that of rec.
+// hasVersion asks the server once whether its file has the version of rec.
 func (l lookup) hasVersion(ctx context.Context, rec store.Record) (bool, error) {
 	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err

@@ -59,7 +59,7 @@ func (p promise) String() string {
 
 // isWeak reports whether somebody could make another file with the same digest. MD5 and SHA-1 of
 // the user or of a list are not weak: two files with one such digest must come from one author.
-// RFC 9530 §7.2 allows those of a server for accidents only.
+// RFC 9530 §7.2 allows MD5 and SHA-1 of a server for accidents only.
 func (p promise) isWeak() bool {
 	switch p.Algorithm() {
 	case "crc32c", "crc32", "crc64nvme", "adler32":
@@ -70,8 +70,9 @@ func (p promise) isWeak() bool {
 	return p.hint
 }
 
-// isComposed reports whether the digest is compared with the checksums of the pieces, and not with
-// the file: they are CRC-32C, too. The digest of a user, who may want the disk to be read, is not.
+// isComposed reports whether the digest is compared with the checksums of the pieces, which are CRC-32C,
+// too, and not with the file. The digest of a user is compared with the file, because the user may want
+// the disk to be read.
 func (p promise) isComposed() bool { return p.by == ProofServer && p.Algorithm() == "crc32c" }
 
 // recorded returns the digest that a record keeps as the server's, so that a later run verifies it
@@ -91,12 +92,12 @@ func (g *goal) promise() promise {
 	return promise{Sum: g.sum, by: g.sumBy}
 }
 
-// listen takes over what the server of rep says about the digest of the file. The goal's digest
+// useServerDigest takes the digests of the file from the header of rep. The goal's digest
 // stands; if the server contradicts it, that is a warning. Without one, the server's strongest digest
 // counts. After a mismatch with the digest of another server, that one still counts, because a
 // mirror must not outweigh the server that was asked first. A digest that an earlier response named
 // counts as long as nothing shows another version.
-func (j *job) listen(rep *reply) {
+func (j *job) useServerDigest(rep *reply) {
 	if j.engine.opts.IgnoreServerDigest {
 		return
 	}

@@ -31,7 +31,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
-		case errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange && wrong.unkeep(): // the source has other bytes than were kept
+		case errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange && wrong.forgetKept(): // the source has other bytes than were kept
 			req.Existing.Restart = true
 			continue
 		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && failure.TryOtherSource(err):

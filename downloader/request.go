@@ -12,11 +12,11 @@ import (
 	"pawl/store"
 )
 
-// A Request asks for one file. Into says where the bytes go, and so which kind of download it is:
+// A Request asks for one file. Into is the destination of the bytes, and so the kind of the download:
 //
 //	Into       URL                             the other fields
 //	File       required                        all
-//	Recorded   "" for the recorded URL, or a   all; without Sum, that of the record
+//	Recorded   "" for the recorded URL, or a   all; without Sum, the Sum of the record
 //	           new one, if a link has expired
 //	Damaged    as Recorded                     as Recorded
 //	Stream     required                        all but Existing: a stream cannot start over
@@ -26,7 +26,7 @@ type Request struct {
 	// URL is http or https. A user and password in it are sent to its origin only, and are never
 	// recorded.
 	URL string
-	// Into is where the bytes go; nil means File{}, a file in the working directory.
+	// Into is the destination of the bytes; nil means File{}, a file in the working directory.
 	Into Destination
 	// Mirrors are other URLs of the file. They are used beside URL once samples have shown that
 	// they have the same bytes, or instead of URL if it fails. They get Header, too.
@@ -53,7 +53,7 @@ type Request struct {
 	// Inspect is called with the first bytes of the file, at most InspectBytes, before anything is
 	// stored. An error of it ends the download, which leaves nothing behind. May be nil.
 	Inspect func(beginning []byte) error
-	// Existing says what happens to an existing file and to held bytes.
+	// Existing decides about an existing file and about held bytes.
 	Existing Existing
 	// ID is the ID of the download if it is a new one: 16 hex digits in lower case; "" for a random one.
 	// A download on record keeps its own. If the download of another target has it, the error is
@@ -72,7 +72,7 @@ type Request struct {
 // within the comments at the beginning of a list.
 const InspectBytes = 64 << 10
 
-// A Destination is where the bytes of a Request go: File, Recorded, Damaged, Stream or Listed.
+// A Destination is the destination of the bytes of a Request: File, Recorded, Damaged, Stream or Listed.
 type Destination interface{ isDestination() }
 
 // A File is a file by its URL. If its download has begun already, it is resumed; if it is
@@ -101,8 +101,8 @@ type Damaged struct {
 // A Stream gets the bytes in order, over one connection at a time. Nothing is recorded.
 type Stream struct{ Writer io.Writer }
 
-// A Listed is a file of a list. It has what the list and the state file say about the file, so
-// that the download need not look it up. Package mirror makes these.
+// A Listed is a file of a list. It has the entry of the list and the record of the file, so that the
+// download need not look them up. Package mirror makes these.
 type Listed struct {
 	Path   string       // absolute path of the file
 	Record store.Record // the record of Path; the zero Record for none
@@ -157,16 +157,16 @@ type Credentials struct {
 	// Cookies returns the cookies for a URL of the origin; nil for none. A field Cookie of Header
 	// overrides those with the same names, and so do cookies that servers have set.
 	Cookies func(u *url.URL) []*http.Cookie
-	// Options say how the user has given all this, for example "-u USER", for the one who resumes
-	// the download. They are recorded with an unfinished download, so they must not contain a
-	// secret.
+	// Options are the options by which the user has given all this, for example "-u USER". They are
+	// recorded with an unfinished download, so that pawl can name them when somebody resumes it. They
+	// must not contain a secret.
 	Options []string
 }
 
-// Existing says what happens to an existing file and to the held bytes of a download.
+// Existing decides about an existing file at the target, and about the held bytes of a download.
 type Existing struct {
 	Taking       Taking   // when a file that pawl did not download is taken as the wanted one
-	InTheWay     InTheWay // what happens if a file is in the way, and is not taken
+	InTheWay     InTheWay // for a file that is in the way, and is not taken
 	Restart      bool     // the held bytes of the download are discarded
 	FailOnChange bool     // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }
@@ -180,7 +180,7 @@ const (
 	// TakeSameSize also takes a file that has the size that the server says.
 	TakeSameSize
 	// TakePartial also takes the part of the file that another program has left, at the target or
-	// under the name of a partial file beside it, if samples of it are those of the server. The
+	// under the name of a partial file beside it, if samples of it equal the file of the server. The
 	// missing bytes are fetched. A whole file must pass the same comparison.
 	TakePartial
 	// TakeSameVersion also takes, like TakeSameSize, a file that has the size and the modification time that the server says. A
@@ -188,12 +188,12 @@ const (
 	TakeSameVersion
 )
 
-// An InTheWay says what happens if a file that may not be replaced has the name of the wanted file.
+// An InTheWay is the way to deal with a file that has the name of the wanted file and is not taken for it.
 type InTheWay int
 
 const (
 	// Refuse ends the download with store.ErrForeign or a ClaimedError. If nobody has chosen the
-	// name, and the file is that of another URL, the new one gets a number.
+	// name, and the file was downloaded from another URL, the new one gets a number.
 	Refuse InTheWay = iota
 	// Replace replaces a file that pawl did not download.
 	Replace

@@ -14,8 +14,8 @@ type destination struct {
 	charset string   // of its last response; "" if unknown
 }
 
-// A resolver remembers where the URL of a download redirects, so that later requests go there
-// at once. Signed URLs expire; then one connection asks the original URL again, and the
+// A resolver remembers the destination of the redirects of a download's URL, so that later requests
+// go there at once. Signed URLs expire; then one connection asks the original URL again, and the
 // others wait for the result. Safe for concurrent use.
 type resolver struct {
 	start     destination   // the URL of the download; immutable

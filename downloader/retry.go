@@ -36,8 +36,8 @@ func hasRetryAfter(resp *http.Response) bool {
 	return ok
 }
 
-// rest waits while the host wants no request.
-func (d *download) rest(ctx context.Context, h *hosts.Host) error {
+// waitForHost waits while the host wants no request.
+func (d *download) waitForHost(ctx context.Context, h *hosts.Host) error {
 	wait := h.PausedFor(time.Now())
 	if known := d.progress.pause.Load(); wait > 0 && (known == nil || known.Until.Before(time.Now())) { // otherwise it is most likely the same pause, with its cause
 		d.waits(errResting, wait)

@@ -46,7 +46,7 @@ func (c *conn) stream(ctx context.Context, rep *reply) error {
 
 // streamOnce reads one body from byte 0: first the held bytes, then the rest.
 func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
-	if err := c.agree(ctx, rep); err != nil {
+	if err := c.compareWithHeld(ctx, rep); err != nil {
 		return err
 	}
 	if !c.Next(time.Now()) {
@@ -68,18 +68,18 @@ func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
 	return nil
 }
 
-// agree compares the held bytes with the body of rep, a whole file. From the first difference
-// on, the held bytes are discarded, and the download is of the version of rep. agree leaves the
+// compareWithHeld compares the held bytes with the body of rep, a whole file. From the first difference
+// on, the held bytes are discarded, and the download is of the version of rep. compareWithHeld leaves the
 // body at the first missing byte.
 //
 // The steps must be in this order: the pieces that a crash may have damaged are verified first,
 // because damage would look like a change of the remote file; the version is adopted last, because
 // the record must not name it while bytes of another version are held.
-func (c *conn) agree(ctx context.Context, rep *reply) error {
+func (c *conn) compareWithHeld(ctx context.Context, rep *reply) error {
 	t := c.t
 	body := t.paced(ctx, rep)
 	if s := t.file.stream; s != nil {
-		same, err := s.agrees(body)
+		same, err := s.hasSameBytes(body)
 		if err != nil {
 			return failure.ExplainBody(noEOF(err))
 		}
@@ -132,7 +132,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 		case t.version.IsSubstitute(v):
 			return errSubstitute
 		case t.file.moved:
-			return restartError{why: "the server sends it from the start only, of which no byte is held"}
+			return restartError{why: "the server sends it only from the start, and no byte there is held"}
 		case differs != "" && t.req.Existing.FailOnChange:
 			return restartError{why: differs}
 		}

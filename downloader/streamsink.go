@@ -9,7 +9,7 @@ import (
 )
 
 // maxHeldBack is the length of the longest piece that is held back until its digest is verified, in
-// bytes: those of MirrorBrain have 256 KiB to 4 MiB. Half would let some wrong pieces out; double
+// bytes. The pieces of MirrorBrain have 256 KiB to 4 MiB. Half would let some wrong pieces out; double
 // needs as much more memory.
 const maxHeldBack = 16 << 20
 
@@ -48,8 +48,8 @@ func (s *streamSink) holdBack(check *pieceCheck, size int64) {
 	}
 }
 
-// WriteAt writes b. If it completes a wrong piece, none of that counts as received, and the error is
-// that of pieceCheck.failed. off must be the end of the last write: the transfer of a stream uses one
+// WriteAt writes b. If it completes a wrong piece, none of that counts as received, and the error comes
+// from pieceCheck.failed. off must be the end of the last write: the transfer of a stream uses one
 // connection, so bytes out of order are a mistake of the program.
 func (s *streamSink) WriteAt(b []byte, off int64) (int, error) {
 	if off != s.off {
@@ -90,8 +90,8 @@ func (s *streamSink) write(b []byte) (int, error) {
 	return n, err
 }
 
-// agrees reads as many bytes from body as were received, and reports whether they are the same.
-func (s *streamSink) agrees(body io.Reader) (bool, error) {
+// hasSameBytes reads as many bytes from body as were received, and reports whether they are the same.
+func (s *streamSink) hasSameBytes(body io.Reader) (bool, error) {
 	var again maphash.Hash
 	again.SetSeed(s.all.Seed())
 	if _, err := io.CopyN(&again, body, s.off-int64(len(s.piece))); err != nil {

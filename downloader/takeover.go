@@ -1,6 +1,6 @@
 package downloader
 
-// This file continues what another program has left of a file; see TakePartial.
+// This file continues a partial file that another program has left; see TakePartial.
 
 import (
 	"context"
@@ -210,8 +210,8 @@ func (l lookup) likelyTarget() (string, error) {
 	return absTarget(l.goal.dir, name)
 }
 
-// continueMoved continues an unfinished download of the URL whose part file was moved to the place where
-// this one would have its own. It reports whether there is one.
+// continueMoved continues an unfinished download of the URL whose part file was moved to the place of the
+// part file of this download. It reports whether there is one.
 func (l lookup) continueMoved() (bool, error) {
 	target, err := l.likelyTarget()
 	if err != nil {
@@ -246,10 +246,11 @@ func (l lookup) askEdge(ctx context.Context) (*reply, error) {
 }
 
 // TakeOver records the file at path, which another program or machine has left, as a download of
-// req.URL, as TakePartial does. Its target is the path without the suffix of a partial file, if it has
-// one; the name is that in the URL if the partial file does not tell it. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum,
-// MaxSize, ID and OnEvent are used. If the file is no part of that of the server, the error is a store.ErrForeign
-// and a failure.ErrChecksum, and the file is not touched.
+// req.URL, as TakePartial does. The target is the path without the suffix of a partial file, if it has
+// one. If the name of the partial file does not contain the name of the file, the name in the URL is used.
+// Get then fetches the missing bytes and verifies the digest. Of req, URL, Mirrors, Access, Sum, MaxSize,
+// ID and OnEvent are used. If the file is no part of the file of the server, the error is a
+// store.ErrForeign and a failure.ErrChecksum, and the file is not touched.
 func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (store.Record, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -333,8 +334,8 @@ func (l lookup) partialNames(target string) []string {
 	return names
 }
 
-// takeOverFile compares a partial file with the file of the server, whose version is that of rep. An
-// error that says that it is no part of that file is a store.ErrForeign.
+// takeOverFile compares a partial file with the file of the server, which has the version of rep, and
+// makes it the part file of this download. If it is no part of that file, the error is a store.ErrForeign.
 func (l lookup) takeOverFile(ctx context.Context, f partialFile, rep *reply) (*store.Part, error) {
 	switch now := rep.Version; {
 	case now.Size < 0:
@@ -366,9 +367,9 @@ func (l lookup) takeOverFile(ctx context.Context, f partialFile, rep *reply) (*s
 	return l.engine.store.TakeOver(rec, store.Leftover{Path: f.path, Stamp: f.stamp, Held: held, Control: f.control})
 }
 
-// provenBytes returns the bytes of a partial file that are those of the server: all of them if they
-// have the wanted digest, else as heldOf. If the file seems complete, and has another digest, it
-// would have to be replaced, which the user has not asked for.
+// provenBytes returns the bytes of a partial file that equal the file of the server: all of them if
+// they have the wanted digest, else as heldOf. If the file seems complete, and has another digest, that
+// is an error, because the file would have to be replaced, which the user has not asked for.
 func (l lookup) provenBytes(ctx context.Context, f partialFile, rep *reply, want promise) (held chunk.Set, err error) {
 	mayBeComplete := f.stamp.Size == l.version.Size && !want.IsZero()
 	if mayBeComplete {
@@ -440,7 +441,7 @@ func (f *partialFile) readControl(st *store.Store, size int64) error {
 	return nil
 }
 
-// heldOf returns the bytes of a partial file that are those of the server, as far as samples show:
+// heldOf returns the bytes of a partial file that equal the file of the server, as far as samples show:
 //
 //   - the ranges that its control file calls finished;
 //   - beyond these, the bytes that are not zero. The program has not noted them before it was killed;
@@ -475,13 +476,13 @@ func (l lookup) heldOf(ctx context.Context, f partialFile) (held chunk.Set, err 
 	for r := range held.All() {
 		whole.Remove(r)
 	}
-	for i, r := range longest(zeros, len(zeros)) {
+	for i, r := range longestRanges(zeros, len(zeros)) {
 		if i >= maxTakenRuns && r.Len() < edgeSize { // most likely data: the rows of holes are longer
 			break
 		}
 		whole.Remove(r)
 	}
-	runs := longest(slices.Collect(whole.All()), maxTakenRuns)
+	runs := longestRanges(slices.Collect(whole.All()), maxTakenRuns)
 	for i, r := range runs {
 		if i < maxProvenRuns {
 			same, err := l.hasEdges(ctx, r, file)
@@ -532,7 +533,7 @@ func (l lookup) hasSample(ctx context.Context, r chunk.Range, file io.ReaderAt) 
 
 // areHoles reports whether some of the longest rows of zeros are not zero on the server.
 func (l lookup) areHoles(ctx context.Context, zeros []chunk.Range, file io.ReaderAt) (bool, error) {
-	for _, r := range longest(zeros, maxProvenRuns) {
+	for _, r := range longestRanges(zeros, maxProvenRuns) {
 		same, err := l.hasEdges(ctx, r, file)
 		if err != nil || !same {
 			return !same, err
@@ -558,8 +559,8 @@ func (l lookup) hasEdges(ctx context.Context, r chunk.Range, file io.ReaderAt) (
 	return l.hasSample(ctx, chunk.Range{Off: r.End - edgeSize, End: r.End}, file)
 }
 
-// longest returns the n longest of ranges, the longest first.
-func longest(ranges []chunk.Range, n int) []chunk.Range {
+// longestRanges returns the n longest of ranges, the longest first.
+func longestRanges(ranges []chunk.Range, n int) []chunk.Range {
 	all := slices.Clone(ranges)
 	slices.SortStableFunc(all, func(a, b chunk.Range) int { return int(min(1, max(-1, b.Len()-a.Len()))) })
 	return all[:min(n, len(all))]

@@ -254,9 +254,9 @@ func (t *transfer) reserve(ctx context.Context) error {
 	}
 }
 
-// learn remembers the limits of the hosts. After a failure, connections may have been refused
+// rememberLimits remembers the limits of the hosts. After a failure, connections may have been refused
 // because of an outage, so a limit is not remembered then.
-func (t *transfer) learn() {
+func (t *transfer) rememberLimits() {
 	done := t.sched.Snapshot().Done
 	for _, source := range t.sched.Close() {
 		if h := source.Gate.(*hosts.Host); done || !h.IsLimited() {

@@ -18,7 +18,7 @@ type view struct {
 	mirrors  []*mirror // guarded by mu; nobody changes the elements
 }
 
-// identity returns what is known of the file, without counts.
+// identity returns the fields of Progress that describe the file, without counts.
 func (v *view) identity() Progress {
 	v.mu.Lock()
 	defer v.mu.Unlock()

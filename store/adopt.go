@@ -148,7 +148,7 @@ func (s *Store) checkFinished(r *Record) error {
 	return s.checkPath(r.Target)
 }
 
-// completeFinished makes r the record of a finished file. It gets a new ID, because that of another state
+// completeFinished makes r the record of a finished file. It gets a new ID, because the ID of another state
 // directory may be taken here.
 func (r *Record) completeFinished() {
 	r.ID, r.State, r.Publishing, r.Replaces = NewID(), Done, false, FileStamp{}

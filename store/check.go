@@ -123,7 +123,7 @@ func (s *Store) OpenAt(path string) (ReadFile, error) { return s.fs.OpenRead(pat
 
 // Damaged compares the file at path with the checksums of rec, a finished file, and
 // returns the ranges that differ. A file of another size is damaged as a whole. rec.Target
-// may be another path, for example that of a copy. If rec has no checksums, the error is
+// may be another path, for example of a copy. If rec has no checksums, the error is
 // ErrNoSums. If ctx ends, the error is its cause.
 func (s *Store) Damaged(ctx context.Context, rec Record, path string) (damaged chunk.Set, err error) {
 	if m, ok := s.Stamp(path); !ok || m.Size != rec.Size {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// ErrIDTaken reports that the ID that was chosen for a new download is that of another one.
+// ErrIDTaken reports that another download has the ID that was chosen for a new one.
 var ErrIDTaken = errors.New("another download has this ID")
 
 // chooseID gives r a random ID, unless the caller has chosen one.

@@ -52,7 +52,7 @@ func (s *Store) commitAll(requests []commitRequest) []error {
 	var group []*partCommit
 	for i, req := range requests {
 		p := req.part
-		if errs[i] = p.usable(); errs[i] != nil {
+		if errs[i] = p.checkUsable(); errs[i] != nil {
 			continue
 		}
 		if commits[p] == nil {
@@ -173,7 +173,7 @@ func (s *Store) recordGroup(group []*partCommit) {
 		}
 		c.part.mu.Lock()
 		defer c.part.mu.Unlock()
-		if c.rec, c.err = c.part.changed(c.apply); c.err == nil {
+		if c.rec, c.err = c.part.changedRecord(c.apply); c.err == nil {
 			pending = append(pending, c)
 		}
 	}

@@ -96,8 +96,8 @@
 //	after 4, 5      the same; Resume does step 2 again
 //
 // The entry of the finished file stays in the ledger until step 3 ends. It has the checksums
-// of the wrong pieces: if the fetched ones have others (Differs), the remote file is another
-// one, and the repair is given up. If a piece cannot be told apart because the file has a
+// of the wrong pieces: if the fetched pieces have others (Differs), the remote file is another
+// one, and the repair is given up. If the wrong pieces are not known, because the file has a
 // single checksum, the whole file is downloaded anew and replaces the old one in the end.
 //
 // # Partial files of other programs
@@ -388,4 +388,27 @@
 // Close. Its record names the process that holds the lock, by its number and the time of its
 // start, so that another process can ask it to stop and never asks a third one. The package
 // starts no goroutine.
+//
+// # The files of this package
+//
+//	store.go, record.go                 Store, Record and their states
+//	create.go, partname.go              step 0 of the commit protocol
+//	part.go, commit.go, groupcommit.go, piecesums.go
+//	                                    steps 1 to 3
+//	finish.go                           steps 4 and 5
+//	resume.go, check.go, repair.go      downloads and finished files that are continued, verified, repaired
+//	adopt.go, move.go, takeover.go      files that somebody else has put there, moved, or begun
+//	handoff.go, import.go               downloads that move to another machine
+//	smallfiles.go, namedtemp.go, anonfile_linux.go
+//	                                    small files, which are published in groups
+//	ledger.go, lists.go, release.go     finished files, the lists that claim them, their deletion
+//	statefile.go, index.go              transactions on the state file; the records and indexes in it
+//	checkmark.go, structure.go, boot*.go
+//	                                    when and how the structure of the state file is checked
+//	slots.go, runlock.go, process*.go   locks among processes, and who holds them
+//	hosts.go, queue.go, hashes.go, chosenid.go
+//	                                    notes about hosts, the queue of a daemon, digests of pieces, IDs
+//	fs*.go, tolerantfs.go, fallbacklock.go, rootedfs*.go, modtime.go
+//	                                    file systems, and those that lack a call
+//	space.go, owner.go                  room on the disk; files of other users
 package store

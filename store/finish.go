@@ -19,7 +19,7 @@ import (
 // part file is too long and the file system cannot truncate it, the error is
 // ErrCannotTruncate. After Finish has returned nil, only Record and Close may be called.
 func (p *Part) Finish(modTime time.Time) error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	if err := p.syncDirOnce(); err != nil { // Commit may never have run, for example for an empty file
@@ -100,8 +100,8 @@ func (p *Part) rename() error {
 	return p.recordDone()
 }
 
-// resolveExisting decides what to do if the rename failed with exists because something
-// is at the target. If a rename had to be a link and an unlink, a crash between the two
+// resolveExisting continues after a rename that failed with exists because something is
+// at the target. If a rename had to be a link and an unlink, a crash between the two
 // leaves one file under both names; then only the old name is removed. Any other file is
 // foreign.
 func (p *Part) resolveExisting(exists error) error {

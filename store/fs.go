@@ -22,7 +22,7 @@ type FS interface {
 	// creates a missing file that only this user may read and write. The errors are
 	// ErrBusy if somebody else holds the lock, fs.ErrNotExist if there is no file,
 	// and another *fs.PathError if the file cannot be opened. The error of the lock
-	// call itself must not be a *fs.PathError, because tolerantFS tells the two apart
+	// call itself must not be a *fs.PathError, because tolerantFS distinguishes the two
 	// by it. Close releases the lock.
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.

@@ -88,7 +88,7 @@ func (b *batcher[T]) lead() {
 	if b.rest {
 		b.gather()
 	}
-	defer b.appoint() // even if the work panics, or every later call would block
+	defer b.appointLeader() // even if the work panics, or every later call would block
 	batch := b.take()
 	items := make([]T, len(batch))
 	for i, w := range batch {
@@ -128,8 +128,8 @@ func (b *batcher[T]) take() []waiter[T] {
 	return batch
 }
 
-// appoint makes the oldest waiter the next leader, if there is one.
-func (b *batcher[T]) appoint() {
+// appointLeader makes the oldest waiter the next leader, if there is one.
+func (b *batcher[T]) appointLeader() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.leading = len(b.waiting) > 0; b.leading {

@@ -25,8 +25,8 @@ type Handoff struct {
 	Record Record `json:"record"`
 	// Seq numbers the Handoffs of one download and one process. It starts at random and is never 0.
 	Seq uint64 `json:"seq"`
-	// Since is 0 if Pages has the checksums of all held pieces. Otherwise Pages has those that
-	// have changed since the Handoff with this Seq.
+	// Since is 0 if Pages has the checksums of all held pieces. Otherwise Pages has the pages
+	// that have changed since the Handoff with this Seq.
 	Since uint64    `json:"since,omitempty"`
 	Pages []SumPage `json:"pages,omitempty"` // by Number
 }
@@ -41,10 +41,10 @@ type SumPage struct {
 // ranges and pages.
 const (
 	// MaxHandoff is the largest number of bytes that the JSON form of a Handoff may have.
-	// It follows from the other limits, and is what a message of NATS may have by default.
+	// It follows from the other limits, and is the default limit of a message of NATS.
 	MaxHandoff = 1 << 20
-	// maxHandoffPages is twice what a file of known size can have. Without a known size, they
-	// are enough for 512 GiB.
+	// maxHandoffPages is twice the number of pages that a file of known size can have. Without a
+	// known size, they are enough for 512 GiB.
 	maxHandoffPages = 512
 	// maxHandoffRanges limits the held ranges. A guess: a download has about as many gaps as
 	// connections.
@@ -137,7 +137,7 @@ func (s *Store) Handoff(id ID, since uint64) (Handoff, error) {
 	return h, nil
 }
 
-// makePortable removes from r what only its machine can use, and what exceeds the limits of a Handoff.
+// makePortable removes the parts of r that only its machine can use, or that exceed the limits of a Handoff.
 func (r *Record) makePortable() error {
 	r.Target, r.Root, r.Mirrors, r.Control, r.Process, r.Credentials, r.Reason = "", "", nil, "", Process{}, nil, ""
 	if n := r.textBytes(); n > maxHandoffText {
@@ -171,7 +171,7 @@ func (r *Record) textBytes() (n int) {
 }
 
 // pageStart returns the offset of the first byte of the pieces of page n, chunk.Unbounded if it is
-// beyond any file. length is that of a piece.
+// beyond any file. length is the length of a piece.
 func pageStart(n int, length int64) int64 {
 	if n > 0 && length > chunk.Unbounded/sumsPerPage/int64(n) {
 		return chunk.Unbounded
@@ -235,7 +235,7 @@ func (h *Handoff) Merge(next Handoff) bool {
 const maxHandoffs = 256
 
 // handoffs remembers which pages the Handoffs of this process had, so that a later one has only
-// those that have changed. It is safe for concurrent use. The zero value is ready to use.
+// the changed pages. It is safe for concurrent use. The zero value is ready to use.
 type handoffs struct {
 	mu   sync.Mutex
 	seed maphash.Seed

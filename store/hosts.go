@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A HostNote records what a download has found out about a host.
+// A HostNote records the observed limit of a host.
 type HostNote struct {
 	// Limit is the number of connections beyond which the host refused another one; 0
 	// if it refused none.

@@ -25,8 +25,8 @@ import (
 // The errors are ErrHandoff if h or target is not valid, ErrBusy if another process works on
 // the download, fs.ErrNotExist if there is no part file, ErrNoDirectory if there is no
 // directory, ErrForeign if the name of the part file or of the target belongs to another
-// download, those of a part file that is not ours, and errors.ErrUnsupported if the file system
-// cannot lock it. After an error, nothing was recorded.
+// download, the errors for a part file that is not ours, and errors.ErrUnsupported if the file
+// system cannot lock it. After an error, nothing was recorded.
 func (s *Store) Import(h Handoff, target string) (ID, error) {
 	if err := s.checkPath(target); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrHandoff, err)
@@ -193,7 +193,7 @@ func (r *Record) checkHeld() error {
 	return nil
 }
 
-// checkPages returns an error unless the pages are those of held pieces. A page may have further
+// checkPages returns an error unless all pages have checksums of held pieces. A page may have further
 // checksums, which Resume ignores.
 func (h *Handoff) checkPages() error {
 	if len(h.Pages) > maxHandoffPages {

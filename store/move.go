@@ -100,7 +100,7 @@ func (s *Store) wrongIn(r Record, f io.ReaderAt) (wrong chunk.Set, err error) {
 	for held := range r.Held.All() {
 		for held.Off < held.End {
 			n, _ := f.ReadAt(buf[:min(int64(len(buf)), held.Len())], held.Off)
-			if n == 0 { // what cannot be read is not added, so it counts as wrong
+			if n == 0 { // bytes that cannot be read are not added, so they count as wrong
 				break
 			}
 			c.Add(held.Off, buf[:n])
@@ -152,7 +152,7 @@ func (s *Store) Move(id ID, target string) error {
 		}
 		moved := now.movedTo(target)
 		switch err := t.checkNames(&moved); {
-		case errors.Is(err, errNameTaken): // the file there is that of another download
+		case errors.Is(err, errNameTaken): // the file there belongs to another download
 			return fmt.Errorf("%q: %w", moved.Part(), ErrForeign)
 		case err != nil:
 			return err

@@ -15,7 +15,7 @@ import (
 )
 
 // A temporary file is called .pawl-OWNER-ID.tmp. OWNER is tempOwner of its Store, ID is
-// random. A later run recognises what a crash has left by this name.
+// random. By this name, a later run recognises the files that a crash has left.
 const (
 	tempPrefix = ".pawl-"
 	tempSuffix = ".tmp"
@@ -28,7 +28,7 @@ const (
 const maxSwept = 1000
 
 // A namedTemp is a temporary file with a name. It is locked from its creation until Close,
-// so that other processes can tell it from a file of a killed process. It takes two file
+// so that other processes do not take it for a file of a killed process. It takes two file
 // descriptors.
 type namedTemp struct {
 	File
@@ -124,7 +124,7 @@ func isHex(s string, n int) bool {
 }
 
 // removeLeftovers removes the temporary files of killed processes from dir, the first time
-// that it is called for dir. Best effort: what cannot be read or removed stays.
+// that it is called for dir. Best effort: a file that cannot be read or removed stays.
 func (s *Store) removeLeftovers(dir string) {
 	if !s.swept.add(dir) {
 		return

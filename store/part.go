@@ -83,7 +83,7 @@ func (p *Part) Update(fn func(*Record)) error {
 	if !errors.Is(err, errStateReplaced) {
 		return err
 	}
-	if err := p.usable(); err != nil { // a broken part file may not have the bytes, so a new state file must not claim them
+	if err := p.checkUsable(); err != nil { // a broken part file may not have the bytes, so a new state file must not claim them
 		return err
 	}
 	p.commitMu.Lock()
@@ -100,7 +100,7 @@ var errStateReplaced = errors.New("state file was replaced")
 // false and the state file was replaced, it returns errStateReplaced. The record in
 // memory changes only if the transaction succeeds.
 func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
-	rec, err := p.changed(fn)
+	rec, err := p.changedRecord(fn)
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
 	return nil
 }
 
-// changed returns a copy of the record with fn applied. The caller must hold mu.
-func (p *Part) changed(fn func(*Record)) (Record, error) {
+// changedRecord returns a copy of the record with fn applied. The caller must hold mu.
+func (p *Part) changedRecord(fn func(*Record)) (Record, error) {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
@@ -165,7 +165,7 @@ func (p *Part) adoptSize() {
 
 // ReadAt reads written bytes, whether they are durable or not.
 func (p *Part) ReadAt(b []byte, off int64) (int, error) {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return 0, err
 	}
 	return p.file.ReadAt(b, off)
@@ -175,7 +175,7 @@ func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 // was written before, and must not go beyond the end of the file. If it returns an error,
 // no byte of b counts as written.
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return 0, err
 	}
 	r := chunk.Range{Off: off, End: off + int64(len(b))}
@@ -214,8 +214,8 @@ func (p *Part) writeBlocks(b []byte, off int64) error {
 	return nil
 }
 
-// usable returns the error that made the part file unusable, or nil.
-func (p *Part) usable() error {
+// checkUsable returns the error that made the part file unusable, or nil.
+func (p *Part) checkUsable() error {
 	if err := p.brokenBy.Load(); err != nil {
 		return *err
 	}
@@ -260,7 +260,7 @@ func (p *Part) breakWith(err error) error {
 // and removes all held ranges, durably, and only then truncates the part file. The state
 // becomes Active. No WriteAt may run during Restart.
 func (p *Part) Restart(fn func(*Record)) error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	p.commitMu.Lock()

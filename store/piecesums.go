@@ -166,7 +166,7 @@ func (p *Part) PieceSums() *chunk.Pieces {
 // SumOf reads the ranges of s and returns their checksum as chunk.PieceSum defines it. s
 // must lie in one piece of length bytes.
 func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return 0, err
 	}
 	return sumOf(p.file, s, length)
@@ -178,7 +178,7 @@ func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
 // must start with piece 0 and continue until more is false; the Part is then no longer
 // Dirty. VerifyNext may run beside WriteAt and Commit; a commit waits for it.
 func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return 0, false, err
 	}
 	p.commitMu.Lock()
@@ -231,7 +231,7 @@ func (p *Part) DiscardFrom(off int64) error {
 // Discard removes the ranges of lost from the record, durably. They may be written again
 // after it. During the call nothing may be written to the pieces that lost touches.
 func (p *Part) Discard(lost chunk.Set) error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	p.commitMu.Lock()

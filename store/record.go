@@ -96,8 +96,8 @@ type Record struct {
 	Root       string `json:"root,omitempty"` // Options.Root of the Store that created the download
 	PartNumber int    `json:"part,omitempty"` // number in the name of the part file, see Part; 0 for NAME.part
 
-	// Credentials says how the user has given the credentials that the URL needs, for example "-u USER", so
-	// that whoever resumes the download can be told. It must not contain them.
+	// Credentials has the options by which the user has given the credentials that the URL needs, for example
+	// "-u USER", so that pawl can name them when somebody resumes the download. It must not contain secrets.
 	Credentials []string `json:"credentials,omitempty"`
 
 	State  State  `json:"state"`

@@ -175,8 +175,8 @@ func (s *Store) restoreMode(part string) error {
 	return f.Chmod(s.fileMode)
 }
 
-// Differs returns the pieces of a complete part file whose checksums differ from those of
-// the finished file that it repairs: the server has sent bytes of another version. The
+// Differs returns the pieces of a complete part file whose checksums differ from the checksums
+// of the finished file that it repairs: the server has sent bytes of another version. The
 // result is empty for any other download, and if the finished file has no checksums.
 func (p *Part) Differs() (differs chunk.Set, err error) {
 	rec := p.Record()

@@ -48,8 +48,8 @@ const (
 //
 //	STATE/hosts/HASH.next
 //
-// until it has one. Meanwhile no other process takes a slot, and one of those that have any
-// gives one back: a process that has several soon, and a process that has one only after
+// until it has one. Meanwhile no other process takes a slot, and one of the processes with
+// slots gives one back: a process that has several soon, and a process that has one only after
 // minHold.
 //
 // A Slots is safe for concurrent use. No method waits for another process.
@@ -199,8 +199,8 @@ func unlockAndRemove(lock *flock.Flock) error {
 	return lock.Close()
 }
 
-// Share returns how many slots this process may hold now: those that it has and the free
-// ones, or fewer than it has if it must give one to another process.
+// Share returns how many slots this process may hold now: its own and the free ones, or
+// fewer than it has if it must give one to another process.
 func (s *Slots) Share() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -57,8 +57,8 @@ func (p *Part) checkSpace(allocated int64) error {
 	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
-// FreeSpace returns how many bytes may be written to the disk of dir, besides those that Options.MinFree
-// keeps; -1 if that is unknown.
+// FreeSpace returns how many bytes may be written to the disk of dir until only Options.MinFree bytes are
+// free; -1 if that is unknown.
 func (s *Store) FreeSpace(dir string) int64 {
 	free, err := s.fs.FreeSpace(dir)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *Store) checkFree(target string, missing int64) error {
 // little is to be reserved. Otherwise it blocks writers for as long as the file system
 // takes.
 func (p *Part) Reserve() error {
-	if err := p.usable(); err != nil {
+	if err := p.checkUsable(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -146,7 +146,7 @@ func (p *Part) releaseSpace() {
 	for r := range p.written.set.All() {
 		keep.Add(r)
 	}
-	if p.allocated-keep.Len() < minSpaceRelease || p.usable() != nil {
+	if p.allocated-keep.Len() < minSpaceRelease || p.checkUsable() != nil {
 		return
 	}
 	info, err := p.file.Stat()

@@ -26,7 +26,7 @@ type Leftover struct {
 // caller must have compared its bytes with the server's, and sets the same fields of rec as for
 // Create. An empty file at the target, which browsers put there, is removed. If the file was
 // changed since it was compared, the error is ErrBusy, because its program may still be at work;
-// the others are those of Create. After an error the file is where it was.
+// the other errors are as for Create. After an error the file is at its old path.
 func (s *Store) TakeOver(rec Record, left Leftover) (*Part, error) {
 	if err := s.checkID(&rec); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Store) TakeOver(rec Record, left Leftover) (*Part, error) {
 }
 
 // tryTakeOver is TakeOver with the part file name that rec.PartNumber says. It returns
-// errNameTaken if that name cannot be used. mode is that of the partial file.
+// errNameTaken if that name cannot be used. mode is the mode of the partial file.
 func (s *Store) tryTakeOver(rec Record, left Leftover, mode fs.FileMode) (_ *Part, err error) {
 	if err := s.checkNames(&rec); err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
 package store
 
-// This file decides what happens if the file system of the part files lacks a call. The
-// table limitations says which errors mean that a call is missing, and what the user then
-// reads. A tolerantFS works without the missing call.
+// This file makes pawl work on file systems that lack a call for part files. The table
+// limitations has the errors that mean that a call is missing, and the warning for each. A
+// tolerantFS works without the missing call.
 
 import (
 	"errors"

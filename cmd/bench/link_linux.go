@@ -31,7 +31,7 @@ type link struct {
 const clientAddr = "10.231.1.2"
 
 // newLink makes a link with the delay, the rate and the losses of a shape. The queue in front of
-// the link holds one bandwidth-delay product, like that of a home router. Only bytes to the
+// the link holds one bandwidth-delay product, like the queue of a home router. Only bytes to the
 // client are limited and lost.
 func newLink(s Shape) (*link, error) {
 	if os.Geteuid() != 0 {

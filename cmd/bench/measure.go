@@ -78,7 +78,7 @@ type testbed struct {
 	warmUpName string            // name of the file for commands with warmUp; "" for none
 	servers    []fileServer      // the second one is the mirror
 	link       *link             // between the servers and the programs; nil for loopback
-	network    string            // what stands for the network, "" for loopback alone
+	network    string            // the emulation of a network, "" for loopback alone
 }
 
 // measureWorkload runs one workload. No round but the first starts after until, unless

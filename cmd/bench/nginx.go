@@ -41,7 +41,7 @@ http {
 `
 
 // startNginx starts an nginx that serves the files of dir at the server's end of the link, or on
-// loopback if the link is nil. It does only what the shape says of single connections.
+// loopback if the link is nil. Of the shape it follows only the settings of single connections.
 func startNginx(l *link, dir string, s Shape) (*nginxServer, error) {
 	path, err := exec.LookPath("nginx")
 	if err != nil {

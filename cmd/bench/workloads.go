@@ -135,8 +135,8 @@ func (w workload) idealTime(a amount, conns int) time.Duration {
 // of different rates cannot have one.
 func (w workload) overLink() bool { return w.Shape.RTT > 0 && w.Kind != twoMirrors }
 
-// nginxCanServe reports whether nginx is installed and can serve the workload, if s is what the
-// server has to do itself.
+// nginxCanServe reports whether nginx is installed and can serve the workload. s is the part of the
+// shape that the server must emulate itself.
 func (w workload) nginxCanServe(s Shape) bool {
 	_, err := exec.LookPath("nginx")
 	return err == nil && !w.TLS && w.MaxRequests == 0 && w.MaxConns == 0 && s == s.ofConnections() &&

@@ -59,8 +59,8 @@ func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) ko
 }
 
 // guards are the options that protect a download or its user, and that protect nothing if their
-// argument is empty, most likely because of an empty variable of a shell. The values say what an
-// empty argument would do.
+// argument is empty, most likely because of an empty variable of a shell. The values describe the effect
+// of an empty argument.
 var guards = map[string]string{
 	"--checksum": "check nothing", "--checksums": "check nothing", "--sha256": "check nothing", "--expect": "check nothing",
 	"--proxy": "use no proxy", "--interface": "use any interface", "--start-at": "start at once",

@@ -1,7 +1,7 @@
 package main
 
-// This file runs the command lines of other tools: package dropin reads them, and pawl's own parser
-// reads what it returns.
+// This file runs the command lines of other tools: package dropin translates them into command lines of
+// pawl, which pawl's own parser reads.
 
 import (
 	"context"
@@ -22,13 +22,13 @@ import (
 	"pawl/store"
 )
 
-// AsCmd reads another tool's command line.
+// AsCmd runs the command line of another tool.
 type AsCmd struct {
 	Words []string `arg:"" name:"tool" placeholder:"TOOL" help:"aria2c, curl, wget or axel, and its arguments; see pawl help as."`
 }
 
-// withTool returns the arguments of pawl if the name of the program contains that of another tool,
-// for example "as curl ARGS…" for a link called pawl-curl.
+// withTool returns the arguments of pawl for the name of the program: for example "as curl ARGS…" for a
+// link called pawl-curl.
 func withTool(program string, args []string) []string {
 	if tool := dropin.ToolOf(filepath.Base(program)); tool != "" {
 		return append([]string{"as", tool}, args...)
@@ -36,7 +36,7 @@ func withTool(program string, args []string) []string {
 	return args
 }
 
-// Run translates the command line and does what it asks for. The exit code is that of the tool.
+// Run translates the command line and does its runs. The exit code is the one that the tool would have.
 func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	tool, args := c.Words[0], c.Words[1:]
 	if tool == "--help" || tool == "-h" {
@@ -82,7 +82,7 @@ func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	return reportedError{exitCodeError(code)}
 }
 
-// dropinEnv returns what a command line may depend on besides its words.
+// dropinEnv gives package dropin access to files and variables.
 func dropinEnv() dropin.Env {
 	return dropin.Env{
 		ReadFile: readConfigFile,
@@ -118,7 +118,7 @@ func readConfigFile(path string) ([]byte, error) {
 	return text, err
 }
 
-// expandURL returns the URLs that the patterns in a URL stand for.
+// expandURL returns the URLs of a URL with patterns such as [1-20].
 func expandURL(url string) ([]string, error) {
 	n, err := list.Count(url)
 	if err != nil {
@@ -196,7 +196,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// A streamWriter counts the bytes that pass.
+// A streamWriter counts the bytes that are written through it.
 type streamWriter struct {
 	io.Writer
 	n int64
@@ -208,8 +208,8 @@ func (w *streamWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// arguments returns the options that say where the state is and which configuration file counts, as they
-// were given before "as".
+// arguments returns the options for the state directory and the configuration file, as they were given
+// before "as".
 func (g *Globals) arguments() (args []string) {
 	if g.State != "" {
 		args = append(args, "--state="+g.State)
@@ -268,7 +268,7 @@ func isTimeout(f hintSubject) bool {
 	return errors.As(f.err, &n) && n.Timeout()
 }
 
-// failureOf returns the failure that an error is. Of a list, only the exit code may be known.
+// failureOf returns the kind of an error for dropin. The error of a list may have only an exit code.
 func failureOf(err error) dropin.Failure {
 	var status *failure.StatusError
 	if errors.As(err, &status) {

@@ -58,7 +58,7 @@ func (b *bar) draw(v progressView) {
 		}
 		out.WriteString("\r" + line + "\x1b[K")
 	}
-	out.WriteString("\x1b[J") // erase what is left of an earlier drawing with more or longer lines
+	out.WriteString("\x1b[J") // erase the rest of an earlier drawing with more or longer lines
 	if up := len(lines) - 1; up > 0 {
 		fmt.Fprintf(&out, "\x1b[%dA", up)
 	}
@@ -87,7 +87,7 @@ func (v progressView) lines(columns, rows int, l look) []string {
 	return append(append(lines, barLine(v, columns, l)), running...)
 }
 
-// A fileView is what the line of a running file shows.
+// A fileView is the content of the line of a running file.
 type fileView struct {
 	name       string
 	have, size int64   // bytes; size is -1 if it is unknown

@@ -42,14 +42,14 @@ type Globals struct {
 	OutputOptions
 }
 
-// ConfigOptions say where pawl keeps its state and finds its settings.
+// ConfigOptions name the state directory and the config file.
 type ConfigOptions struct {
 	State    string `placeholder:"DIR" type:"path" group:"Configuration" help:"Directory of the state file (default: $${XDG_STATE_HOME}/pawl or ~/.local/state/pawl)."`
 	Config   string `placeholder:"FILE" type:"path" group:"Configuration" help:"Read options from FILE, lines of name = value, instead of the user's config file."`
 	NoConfig bool   `group:"Configuration" help:"Read no config file."`
 }
 
-// OutputOptions say what is printed.
+// OutputOptions select the output.
 type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
 	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
@@ -107,7 +107,7 @@ type RequestOptions struct {
 	hosts hostTable // settings of hosts in config files
 }
 
-// CredentialOptions say who the user is. Like headers, they are for the origins that the user types.
+// CredentialOptions identify the user. Like headers, they are for the origins that the user types.
 type CredentialOptions struct {
 	LoginOptions
 	StoredCredentials
@@ -162,13 +162,13 @@ type TrustOptions struct {
 	IgnoreServerDigest bool `group:"Trust" help:"Do not verify the digests that servers name, such as Repr-Digest. Use it for a server that names wrong ones."`
 }
 
-// FileOptions say what may be written to the disk.
+// FileOptions limit the files that may be written to the disk.
 type FileOptions struct {
 	PlaceOptions
 	Restart bool `group:"Files" help:"Discard the progress and start over."`
 }
 
-// PlaceOptions say which files may be replaced, and what their servers may send.
+// PlaceOptions say which existing files may be replaced, and which files of a server are accepted.
 type PlaceOptions struct {
 	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
@@ -182,7 +182,7 @@ type PlaceOptions struct {
 	NoRemoteTime bool        `group:"Files" help:"Do not take the modification time from the server."`
 }
 
-// ResultOptions say what happens with the outcome of each file.
+// ResultOptions name a report and hooks for the outcome of each file.
 type ResultOptions struct {
 	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
 	OnComplete  string   `placeholder:"CMD" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
@@ -223,8 +223,8 @@ type ListCmd struct {
 	IDs   bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
 }
 
-// DaemonCmd runs the queue. It has the options of downloads that can be defaults for those of all programs and
-// pages that add some: so no login that would go to any host.
+// DaemonCmd runs the queue. Its options of downloads are the defaults for all programs and pages that add
+// downloads. A login is not among them, because any of these could send it to any host.
 type DaemonCmd struct {
 	Root        string     `placeholder:"DIR" type:"path" group:"Daemon" help:"Directory for all files; nothing is written outside of it (default: the user's directory of downloads or, if there is none, the working directory)."`
 	Listen      []string   `sep:"none" placeholder:"ADDR" group:"Daemon" help:"Listen at HOST:PORT or unix:PATH, repeatable (default: 127.0.0.1:6800). An address that other machines reach needs --tls-cert and --tls-key. A socket of systemd has priority."`
@@ -251,8 +251,8 @@ type DaemonCmd struct {
 	ListLimit
 }
 
-// AddCmd adds downloads to the queue of the daemon. Its options are about these downloads alone, so they are
-// not taken from config files and the environment, where the same names are about all downloads.
+// AddCmd adds downloads to the queue of the daemon. Its options are for these downloads alone, so they are
+// not taken from config files and the environment: there, the same names are for all downloads.
 type AddCmd struct {
 	URLs        []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; or with --list, lists of files: URLs, files, or - for standard input."`
 	Dir         string    `short:"d" typed:"" env:"-" placeholder:"DIR" group:"Files" help:"Directory below the --root of the daemon, or an absolute path in it (default: the root itself)."`
@@ -271,18 +271,13 @@ type AddCmd struct {
 	First       bool      `typed:"" env:"-" help:"Put them before all others that wait (default: behind them)."`
 }
 
-// WorkCmd is a worker of a fleet. The run decides how files are placed; the options are about this machine, and
-// about what hosts get from it.
+// WorkCmd is a worker of a fleet. The run decides how files are placed; the options are about this machine and
+// its use of hosts.
 type WorkCmd struct {
-	Dir    string `short:"d" required:"" placeholder:"DIR" type:"path" group:"Files" help:"Directory for the files; nothing is written outside of it."`
-	Shared bool   `xor:"place" required:"" group:"Fleet" help:"All machines see DIR, which is on a shared file system. A file that a lost worker has begun is continued by another one."`
-	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
+	WorkDirOptions
 	QueueOptions
 	QueueSecretOptions
-	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
-	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
-	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
-	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
+	WorkerOptions
 
 	HeadersEverywhere bool     `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts that the lists name."`
 	MinFree           byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G; without enough room, the worker ends with exit code 9, or with --shared the run pauses (default: no limit)."`
@@ -295,6 +290,21 @@ type WorkCmd struct {
 	NetworkOptions
 	TLSOptions
 	TrustOptions
+}
+
+// WorkDirOptions name the directory of a worker.
+type WorkDirOptions struct {
+	Dir    string `short:"d" required:"" placeholder:"DIR" type:"path" group:"Files" help:"Directory for the files; nothing is written outside of it."`
+	Shared bool   `xor:"place" required:"" group:"Fleet" help:"All machines see DIR, which is on a shared file system. A file that a lost worker has begun is continued by another one."`
+	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
+}
+
+// WorkerOptions select the runs of a worker, and identify it in the fleet.
+type WorkerOptions struct {
+	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
+	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
+	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
+	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
 }
 
 // PauseCmd pauses downloads of the daemon.
@@ -316,7 +326,7 @@ type VerifyCmd struct {
 	Transfer
 }
 
-// InfoCmd prints what a server says about a file.
+// InfoCmd prints the response of a server for a file.
 type InfoCmd struct {
 	URL string `arg:"" name:"url" placeholder:"URL" help:"http or https URL."`
 	Transfer
@@ -328,8 +338,8 @@ type RemoveCmd struct {
 	Files     bool     `help:"Delete their part files too, but never finished files."`
 }
 
-// ConfigCmd prints the settings. It takes the options of downloads, so that it also shows what a command
-// line would change.
+// ConfigCmd prints the settings. It takes the options of downloads, so that it also shows the effect of a
+// command line.
 type ConfigCmd struct {
 	Import string `env:"-" placeholder:"FILE" type:"path" help:"Print the settings of FILE, an aria2.conf, .curlrc or .wgetrc, as a config file of pawl. Comments say what has no meaning here; - reads standard input."`
 	Transfer

@@ -9,7 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// A commandLine parses the arguments: it is kong with a grammar, and what kong fills and needs.
+// A commandLine parses the arguments: it is kong with a grammar, its result, and its loader of config files.
 type commandLine struct {
 	*kong.Kong
 	cli    CLI // the result

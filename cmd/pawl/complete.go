@@ -60,8 +60,8 @@ type completionOption struct {
 	argument *completionValue // nil if it takes none
 }
 
-// A completionValue says what an argument, or the value of an option, may be. The zero value is text
-// that a shell cannot know.
+// A completionValue describes the possible values of an argument or an option. The zero value is text
+// that a shell cannot complete.
 type completionValue struct {
 	name      string           // placeholder, such as FILE
 	words     []completionWord // all that is possible, or nil
@@ -79,7 +79,7 @@ func newCompletionGrammar(app *kong.Application) (g completionGrammar) {
 	root := completionCommand{arguments: completionValue{name: "command"}}
 	for _, c := range app.Children {
 		if !c.Hidden {
-			root.arguments.words = append(root.arguments.words, completionWord{c.Name, brief(c.Help)})
+			root.arguments.words = append(root.arguments.words, completionWord{c.Name, firstClause(c.Help)})
 		}
 	}
 	root.arguments.words = append(root.arguments.words, completionWord{"help", helpHelp})
@@ -121,7 +121,7 @@ func helpWords(app *kong.Application) (words []completionWord) {
 	for _, c := range app.Children {
 		isTopic := slices.ContainsFunc(words, func(w completionWord) bool { return w.word == c.Name })
 		if !c.Hidden && !isTopic {
-			words = append(words, completionWord{c.Name, brief(c.Help)})
+			words = append(words, completionWord{c.Name, firstClause(c.Help)})
 		}
 	}
 	return words
@@ -141,7 +141,7 @@ func newCompletionTool(tool string) completionCommand {
 	return c
 }
 
-// all returns the commands of pawl and those that read the command lines of tools.
+// all returns the commands of pawl, and the commands that read the command lines of tools.
 func (g completionGrammar) all() []completionCommand { return slices.Concat(g.commands, g.tools) }
 
 // options returns the options of all commands.
@@ -164,7 +164,7 @@ func (g completionGrammar) index(name string) int {
 
 // add adds a command, and those below it. flags are the options of the commands above.
 func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
-	c := completionCommand{name: node.Path(), help: brief(node.Help)}
+	c := completionCommand{name: node.Path(), help: firstClause(node.Help)}
 	flags = append(slices.Clone(flags), node.Flags...)
 	for _, flag := range flags {
 		if !flag.Hidden {
@@ -178,7 +178,7 @@ func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
 	for _, child := range node.Children {
 		if !child.Hidden {
 			c.arguments.name = "command"
-			c.arguments.words = append(c.arguments.words, completionWord{child.Name, brief(child.Help)})
+			c.arguments.words = append(c.arguments.words, completionWord{child.Name, firstClause(child.Help)})
 		}
 	}
 	g.commands = append(g.commands, c)
@@ -191,7 +191,7 @@ func (g *completionGrammar) add(node *kong.Node, flags []*kong.Flag) {
 
 // newCompletionOption returns an option.
 func newCompletionOption(flag *kong.Flag) completionOption {
-	o := completionOption{names: spellings(flag, false), help: brief(flag.Help), repeats: flag.IsSlice()}
+	o := completionOption{names: spellings(flag, false), help: firstClause(flag.Help), repeats: flag.IsSlice()}
 	if takesValue(flag) {
 		v := newCompletionValue(flag.Value, flag.PlaceHolder)
 		o.argument = &v
@@ -202,7 +202,7 @@ func newCompletionOption(flag *kong.Flag) completionOption {
 // takesValue reports whether an option takes a value.
 func takesValue(flag *kong.Flag) bool { return !flag.IsBool() && !flag.IsCounter() }
 
-// spellings returns the spellings of an option with dashes, and also those of other tools if all is set.
+// spellings returns the spellings of an option with dashes, with its aliases (from other tools) if all is set.
 func spellings(flag *kong.Flag, all bool) (names []string) {
 	if flag.Short != 0 {
 		names = append(names, "-"+string(flag.Short))
@@ -223,7 +223,8 @@ func spellings(flag *kong.Flag, all bool) (names []string) {
 	return names
 }
 
-// newCompletionValue returns what the placeholder and the enum of a value tell about it.
+// newCompletionValue describes a value by its enum or, without one, by its placeholder: for example, "FILE"
+// is completed with files.
 func newCompletionValue(v *kong.Value, placeholder string) completionValue {
 	c := completionValue{name: strings.ToLower(v.Name)}
 	if placeholder != "" {
@@ -266,8 +267,8 @@ func printIDs(rows iter.Seq2[listRow, error], to io.Writer) error {
 	return nil
 }
 
-// brief returns the first part of a help text, for one line beside a word.
-func brief(help string) string {
+// firstClause returns the first part of a help text, for one line beside a word.
+func firstClause(help string) string {
 	for _, end := range []string{". ", ": ", "; ", " (default", " (one "} {
 		help, _, _ = strings.Cut(help, end)
 	}

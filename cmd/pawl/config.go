@@ -115,7 +115,7 @@ func (l *configLoader) load(ctx *kong.Context) error {
 	return err
 }
 
-// paths returns the paths of the config files, where named is the one that the user named, or "".
+// paths returns the paths of the config files. named is the path that the user has named, or "".
 func (l *configLoader) paths(named string) []string {
 	paths := []string{cmp.Or(l.system, systemConfig)}
 	if dir := userConfigDir(); dir != "" && named == "" {
@@ -218,7 +218,7 @@ func readConfig(path string) (*configFile, error) {
 	}
 	defer f.Close()
 	c := &configFile{path: path, settings: make(settings), exposed: isExposed(f)}
-	part := c.settings // where the next lines belong
+	part := c.settings // the section of the next lines
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 1<<20) // 1 MiB, because a cookie may be longer than the default of 64 KiB
 	for n := 1; in.Scan(); n++ {
@@ -347,7 +347,7 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	return value, err
 }
 
-// value returns the value of an option in lines for kong, and what kong makes of it.
+// value returns the value of an option, whose settings are lines, as kong takes it and as kong decodes it.
 func (c *configFile) value(flag *kong.Flag, lines []setting) (text, decoded any, err error) {
 	last := lines[len(lines)-1]
 	if !flag.IsSlice() {

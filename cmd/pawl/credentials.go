@@ -65,8 +65,8 @@ func (f *secretFile) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// credentialPath returns the path of a file with credentials: a relative one is below
-// $CREDENTIALS_DIRECTORY if it exists there, which is where systemd puts the credentials of a unit.
+// credentialPath returns the path of a file with credentials. A relative path is below
+// $CREDENTIALS_DIRECTORY if it exists there, because systemd puts the credentials of a unit there.
 func credentialPath(path string) string {
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" || !filepath.IsLocal(path) {

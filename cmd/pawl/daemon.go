@@ -80,7 +80,7 @@ func (c *DaemonCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	// The lock comes before the address, so that a second daemon is told of the first one.
+	// The lock comes before the address, so that the error of a second daemon names the first one.
 	lock, err := lockDaemon(st)
 	if err != nil {
 		return err
@@ -132,8 +132,8 @@ func (c *DaemonCmd) root() (string, error) {
 	return root, nil
 }
 
-// downloadDir returns the user's directory of downloads, "" if there is none: the one that the file
-// user-dirs.dirs of xdg-user-dirs names, or else ~/Downloads.
+// downloadDir returns the user's directory of downloads, "" if there is none: the directory in the file
+// user-dirs.dirs of xdg-user-dirs, or else ~/Downloads.
 func downloadDir() string {
 	home, err := os.UserHomeDir()
 	if err != nil || !filepath.IsAbs(home) {
@@ -313,7 +313,7 @@ func (d *daemonRun) ready(srv *server.Server, listeners []net.Listener, config *
 	d.out.warn("a browser cannot open a Unix socket; for the page, listen at a port, too: --listen %s", defaultListen)
 }
 
-// watchdog tells systemd that the daemon lives, if it asks (WatchdogSec).
+// watchdog reports to systemd that the daemon lives, if its unit has WatchdogSec.
 func watchdog(ctx context.Context) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {

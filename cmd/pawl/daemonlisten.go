@@ -16,7 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// defaultListen is where the daemon listens: the port that every client of aria2 tries first.
+// defaultListen is the address of the daemon without --listen: the port that every client of aria2 tries first.
 const defaultListen = "127.0.0.1:6800"
 
 // isWebOrigin reports whether a text is an origin of web pages, as browsers send it (RFC 6454 §6.1).

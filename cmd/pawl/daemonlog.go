@@ -96,7 +96,8 @@ func (d *daemonRun) logEvent(e queue.Event) {
 	d.log.LogAttrs(context.Background(), level, string(e.Kind), attrs...)
 }
 
-// onEvent logs the events of downloads that explain a delay or are warnings. The queue tells the others.
+// onEvent logs the events of downloads that explain a delay or are warnings. logEvent logs the others, as
+// events of tasks.
 func (d *daemonRun) onEvent(e downloader.Event) {
 	level := slog.LevelDebug
 	switch e.Kind {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +36,7 @@ const (
 	minRatedSize = 1 << 20
 )
 
-// displayOptions say what a display shows.
+// displayOptions select the form and the details of a display.
 type displayOptions struct {
 	json    bool   // print events on stdout
 	verbose bool   // print every retry
@@ -302,9 +301,7 @@ func (s *display) writeJSON(fields map[string]any) {
 			fields[name] = bytetext.Escape(text)
 		}
 	}
-	enc := json.NewEncoder(s.out.stdout)
-	enc.SetEscapeHTML(false)
-	enc.Encode(fields) // if stdout is closed, the downloads continue
+	newJSONEncoder(s.out.stdout).Encode(fields) // if stdout is closed, the downloads continue
 }
 
 // onEvent receives the events of the downloader. It may be called by any goroutine.
@@ -360,7 +357,7 @@ func (s *display) showsWarning(err error) bool {
 	return first || s.verbose
 }
 
-// warningHint returns what a user can do about a warning, as the end of its line, or "".
+// warningHint returns the hint at the end of the line of a warning, or "".
 func warningHint(e downloader.Event) string {
 	if page := (*downloader.PageWarning)(nil); errors.As(e.Err, &page) {
 		return "; --expect '!text/html' makes that an error"
@@ -470,9 +467,9 @@ func (s *display) path(target string) string {
 	return printable(relPath(target))
 }
 
-// doneText returns the size of a finished file, the time and the rate of its download, what was resumed,
-// and how the file was verified. The report has that for the files of a list, so of small ones there is
-// the size alone.
+// doneText returns the size of a finished file, the time and the rate of its download, the size of the
+// resumed part, and how the file was verified. The report has all of that for the files of a list, so the
+// text has only the size for small ones.
 func (s *display) doneText(e downloader.Event) string {
 	o := e.Outcome
 	text := size(e.Size)
@@ -548,8 +545,8 @@ func triesText(n int) string {
 }
 
 // eventFields returns the fields of an event for --json. The names are an interface for
-// other programs: they must not change. Each kind has its own fields, because a program
-// could not tell a field without meaning from a real 0.
+// other programs: they must not change. Each kind has its own fields, because otherwise a
+// program could take a field without meaning for a real 0.
 func eventFields(e downloader.Event) map[string]any {
 	f := map[string]any{"event": e.Kind, "time": e.Time, "url": e.URL}
 	optional := func(name string, value any, known bool) {

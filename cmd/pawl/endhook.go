@@ -44,7 +44,7 @@ func (o *ResultOptions) thenOnEnd(ctx context.Context, out *printer, run func() 
 		}
 	}
 	options.withDefaults().run(ctx, out, hookCall{
-		command: o.OnEnd, of: "at the end", path: report, pathVariable: "PAWL_END_REPORT", environ: endEnviron(report, exitCode(err), why),
+		command: o.OnEnd, occasion: "at the end", path: report, pathVariable: "PAWL_END_REPORT", environ: endEnviron(report, exitCode(err), why),
 	})
 	return err
 }

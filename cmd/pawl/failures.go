@@ -32,7 +32,7 @@ var errDeadline = errors.New("the deadline has passed")
 // exitKinds maps kinds of errors to exit codes. The first matching row decides, so the order
 // matters if an error is of several kinds or joins several errors. Usage errors come first,
 // because they may wrap an error of another kind, for example of a missing --cacert file.
-// The other rows follow exitPriority, so that of several failures the worst one counts.
+// The other rows follow exitPriority, so that the worst of several failures counts.
 var exitKinds = []struct {
 	kind error
 	code int
@@ -352,7 +352,7 @@ var hints = slices.Concat([]hintRule{
 	{either(is(failure.ErrNetwork), isKept), "$AGAIN"},
 })
 
-// hint returns what the user can type next, or "" if there is no advice. id is the
+// hint returns the advice that the user can follow next, or "" if there is none. id is the
 // unfinished download that err is about, or "" if nothing of it is kept.
 func hint(err error, id store.ID) string { return hintSubject{err: err, id: id}.hint(hints) }
 

@@ -6,7 +6,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -174,7 +173,8 @@ func (a runArgument) change(ctx context.Context, q *QueueCmd, out *printer, f fu
 	})
 }
 
-// setControl tells the workers what to do with a run, and who wants it.
+// setControl pauses, continues or cancels the run, with the name of the user as the reason. It returns the
+// ID of the run.
 func (a runArgument) setControl(ctx context.Context, q *QueueCmd, out *printer, control fleet.Control, now bool) (id string, err error) {
 	return id, a.change(ctx, q, out, func(ctx context.Context, b fleet.Broker, run fleet.Run) error {
 		id = run.ID
@@ -229,7 +229,7 @@ func (c *QueueCancelCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 	return err
 }
 
-// Run deletes what the queue keeps of the run.
+// Run deletes the run from the queue.
 func (c *QueueDeleteCmd) Run(ctx context.Context, q *QueueCmd, out *printer) error {
 	return c.change(ctx, q, out, func(ctx context.Context, b fleet.Broker, run fleet.Run) error {
 		over, err := isOver(ctx, b, run)
@@ -273,7 +273,7 @@ type limitChange struct {
 	limit *fleet.HostLimit // nil for off
 }
 
-// UnmarshalText accepts what fleet.HostLimit does, and HOST=off.
+// UnmarshalText accepts the texts of fleet.HostLimit, and HOST=off.
 func (c *limitChange) UnmarshalText(text []byte) error {
 	hosts, off := strings.CutSuffix(strings.TrimSpace(string(text)), "=off")
 	rule := new(fleet.HostLimit)
@@ -346,7 +346,7 @@ type limitRow struct {
 	V     int    `json:"v"` // format version
 	Hosts string `json:"hosts"`
 	Limit string `json:"limit"`
-	Run   string `json:"run,omitempty"` // whose limit it is; none for one that stays
+	Run   string `json:"run,omitempty"` // whose end is the end of the limit; "" for a limit that stays
 }
 
 // printLimits prints the limits of one owner, or of all.
@@ -373,7 +373,7 @@ func printLimits(ctx context.Context, g *Globals, b fleet.Broker, one bool, owne
 		}
 	}
 	if g.JSON {
-		return encodeAll(out, rows)
+		return printJSONLines(out, rows)
 	}
 	if len(rows) == 0 {
 		out.note("there are no limits: each host gets 16 connections of the whole fleet; change that with: pawl queue limit 'HOST=N,R/s'")
@@ -387,19 +387,7 @@ func printLimits(ctx context.Context, g *Globals, b fleet.Broker, one bool, owne
 	return w.Flush()
 }
 
-// encodeAll prints a JSON object in a line for each row.
-func encodeAll[T any](out *printer, rows []T) error {
-	enc := json.NewEncoder(out.stdout)
-	enc.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// A checkRow is what is wrong with a server: an object of --json.
+// A checkRow is a problem of a server: an object of --json.
 type checkRow struct {
 	V       int    `json:"v"` // format version
 	Problem string `json:"problem"`
@@ -428,7 +416,7 @@ func (c *QueueCheckCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *p
 		}
 	}
 	if g.JSON {
-		if err := encodeAll(out, rows); err != nil {
+		if err := printJSONLines(out, rows); err != nil {
 			return err
 		}
 	}
@@ -442,7 +430,7 @@ func (c *QueueCheckCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *p
 	return exitCodeError(1)
 }
 
-// checkServer connects to the server, and returns what is wrong with it.
+// checkServer connects to the server, and returns its problems.
 func checkServer(ctx context.Context, options fleet.NATSOptions) ([]string, error) {
 	b, err := connectQueue(ctx, options)
 	if err != nil {

@@ -30,7 +30,8 @@ type runRow struct {
 	run fleet.Run
 }
 
-// Run prints the runs, and then what is common to all of them.
+// Run prints the runs and, for people, also the workers, the hosts at their limits, and the files that are
+// tried again.
 func (c *QueueStatusCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *printer) error {
 	return q.withQueue(ctx, out, true, func(ctx context.Context, b fleet.Broker) error {
 		rows, err := c.rows(ctx, b)
@@ -38,7 +39,7 @@ func (c *QueueStatusCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *
 			return err
 		}
 		if g.JSON {
-			return encodeAll(out, rows)
+			return printJSONLines(out, rows)
 		}
 		workers, err := fleet.Sessions(ctx, b)
 		if err != nil {
@@ -51,8 +52,8 @@ func (c *QueueStatusCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *
 	})
 }
 
-// rows returns the runs. The log of one that has ended is read only if the user has named it: it may
-// have millions of entries.
+// rows returns the runs. The log of an ended run is read only if the user has named the run, because it
+// may have millions of entries.
 func (c *QueueStatusCmd) rows(ctx context.Context, b fleet.Broker) (rows []runRow, err error) {
 	var runs []fleet.Run
 	if c.ID != "" {
@@ -78,7 +79,7 @@ func (c *QueueStatusCmd) rows(ctx context.Context, b fleet.Broker) (rows []runRo
 	return rows, nil
 }
 
-// A fleetStatus is what pawl queue status prints for people.
+// A fleetStatus is the output of pawl queue status for people.
 type fleetStatus struct {
 	runs    []runRow
 	workers []fleet.SessionInfo
@@ -223,7 +224,7 @@ func (s fleetStatus) workerTable() fleetTable {
 	return t
 }
 
-// limitTable has a line for each host, or group of hosts, that is asked as much as it may be.
+// limitTable has a line for each host, or group of hosts, that gets as many requests as it may.
 func (s fleetStatus) limitTable() fleetTable {
 	t := fleetTable{titles: []string{"HOSTS AT THEIR LIMIT", "PLACES", "BATCHES WAITING", "RUN"}}
 	for _, r := range s.runs {

@@ -99,16 +99,16 @@ func suggestion(word string) string {
 	if looksLikeHost(word) && weburl.Check("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
-	near := nearest(word, maps.Keys(commandFields()))
+	near := nearestWord(word, maps.Keys(commandFields()))
 	if near == "" {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", "pawl "+near)
 }
 
-// nearest returns the known word that is most similar to a misspelled word, or "" if none
+// nearestWord returns the known word that is most similar to a misspelled word, or "" if none
 // is within a distance of two letters and has a letter of it. Of several it returns the first in the alphabet.
-func nearest(word string, known iter.Seq[string]) string {
+func nearestWord(word string, known iter.Seq[string]) string {
 	near, best := "", 3
 	for _, k := range slices.Sorted(known) {
 		if d := dropin.Distance(word, k); d < best && d < len(k) { // not <=, so that the first of several stays

@@ -132,7 +132,7 @@ type originHeaders struct {
 }
 
 // openHeaders is originHeaders at the beginning of a command: it first reads the files of credentials,
-// and warns of those that other users can read.
+// and warns of the files that other users can read.
 func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string) (originHeaders, error) {
 	exposed := t.hosts.exposed()
 	for _, h := range t.Header {
@@ -230,8 +230,8 @@ func isForHost(option string) bool {
 	return strings.HasPrefix(option, "-H '") && strings.Contains(option, "=")
 }
 
-// hasSecrets reports whether the options have a secret for all origins that are trusted. Those of a netrc
-// file are for hosts.
+// hasSecrets reports whether the options have a secret for all origins that are trusted. The secrets of a
+// netrc file do not count, because each is for one host.
 func (o originHeaders) hasSecrets() bool {
 	return o.set.user != nil || o.set.bearer != "" || o.set.cookies != nil ||
 		slices.ContainsFunc(o.fields, func(f headerField) bool { return f.host == "" && isSecretName(f.name) })

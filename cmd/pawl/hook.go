@@ -146,14 +146,14 @@ func (h *hooks) push(f hookFile) {
 		return
 	}
 	h.pushCall(hookCall{
-		command: h.command(f), of: fmt.Sprintf("for %q", f.path), path: f.path, pathVariable: "PAWL_FILE_PATH", environ: f.environ(),
+		command: h.command(f), occasion: fmt.Sprintf("for %q", f.path), path: f.path, pathVariable: "PAWL_FILE_PATH", environ: f.environ(),
 	})
 }
 
 // pushEnd queues the hook of the end of all downloads of the daemon. code is the worst exit code among them.
 func (h *hooks) pushEnd(code int) {
 	if h != nil {
-		h.pushCall(hookCall{command: h.onEnd, of: "at the end", pathVariable: "PAWL_END_REPORT", environ: endEnviron("", code, nil)})
+		h.pushCall(hookCall{command: h.onEnd, occasion: "at the end", pathVariable: "PAWL_END_REPORT", environ: endEnviron("", code, nil)})
 	}
 }
 
@@ -216,7 +216,7 @@ func (h *hooks) handle(call hookCall) {
 // A hookCall is one run of a hook.
 type hookCall struct {
 	command      string   // for a shell
-	of           string   // what the hook is for, in messages, for example `for "/d/a.bin"`
+	occasion     string   // of the run, for messages, for example `for "/d/a.bin"`
 	path         string   // the argument, "" for none
 	pathVariable string   // the variable in environ that has the path
 	environ      []string // of the hook
@@ -226,15 +226,15 @@ type hookCall struct {
 func (o hookOptions) run(ctx context.Context, out *printer, call hookCall) {
 	if o.timeout == 0 {
 		defer time.AfterFunc(o.patience, func() {
-			out.warn("hook %q %s has been running for %s; limit it with --hook-timeout D", call.command, call.of, span(o.patience))
+			out.warn("hook %q %s has been running for %s; limit it with --hook-timeout D", call.command, call.occasion, span(o.patience))
 		}).Stop()
 	}
 	switch err := o.exec(ctx, out, call); {
 	case err == nil:
 	case ctx.Err() != nil:
-		out.warn("hook %q %s: interrupted", call.command, call.of)
+		out.warn("hook %q %s: interrupted", call.command, call.occasion)
 	default:
-		out.warn("hook %q %s: %s", call.command, call.of, printable(err.Error()))
+		out.warn("hook %q %s: %s", call.command, call.occasion, printable(err.Error()))
 	}
 }
 

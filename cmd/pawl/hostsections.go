@@ -89,7 +89,7 @@ func (p hostPattern) matches(hostPort string) bool {
 
 func (p hostPattern) isDomain() bool { return strings.HasPrefix(p.name, ".") }
 
-// compare orders patterns: one that is for fewer hosts comes later.
+// compare orders patterns: a pattern for fewer hosts comes later.
 func (p hostPattern) compare(q hostPattern) int {
 	rank := func(p hostPattern) [3]int {
 		r := [3]int{0, len(p.name), len(p.port)}
@@ -114,12 +114,12 @@ func (p hostPattern) String() string {
 	return name
 }
 
-// hostSettings are the settings of one host that differ from those of all hosts.
+// hostSettings are the settings of one host that replace the settings of all hosts.
 type hostSettings struct {
 	downloader.HostOptions
 	fields []headerField
 	user   *url.Userinfo // nil for none
-	proxy  *url.URL      // nil for that of the other hosts; without a host for none
+	proxy  *url.URL      // nil for the proxy of the other hosts; without a host for none
 }
 
 // hostSetters apply the settings that one host can have, by option. The value is of hostParsers, or else
@@ -224,13 +224,13 @@ type hostSetting struct {
 	file   *configFile
 }
 
-// A hostTable has the settings of all sections of all config files. Those that have priority come
-// later: a section that is for fewer hosts, then a later file, then a later line. A setting
+// A hostTable has the settings of all sections of all config files. A setting with priority comes
+// later: of a section for fewer hosts, then of a later file, then of a later line. A setting
 // that the command line or the environment makes for all hosts is not there, but for limit-rate, which
 // limits all hosts together and so leaves the limit of one host as it is. The zero hostTable is empty.
 type hostTable struct {
 	settings    []hostSetting
-	aboveHeader bool // the fields of --header come from a config file, too, so that those of sections have priority
+	aboveHeader bool // the fields of --header come from a config file, too, so that the fields of sections have priority
 
 	typedUser, typedBearer, typedNoProxy bool // --user, --bearer-file, --no-proxy do not come from a config file
 }
@@ -306,8 +306,8 @@ func (t hostTable) options() func(hostPort string) downloader.HostOptions {
 	return func(hostPort string) downloader.HostOptions { return t.forHost(hostPort).HostOptions }
 }
 
-// proxies returns a function that returns the proxy of a request: that of its host, unless exempt has the host, or
-// else that of others, which may be nil.
+// proxies returns a function that returns the proxy of a request: the proxy of its host, unless exempt has the
+// host, or else the result of others, which may be nil.
 func (t hostTable) proxies(exempt exemptions, others func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	if !slices.ContainsFunc(t.settings, func(s hostSetting) bool { return s.option == "proxy" }) {
 		return others
@@ -343,7 +343,7 @@ func (t hostTable) user(origin string) *url.Userinfo {
 	return t.forHost(hostPort).user
 }
 
-// rows returns the settings for "pawl config", those of the sections for the fewest hosts first.
+// rows returns the settings for "pawl config", from the sections for the fewest hosts to those for the most.
 func (t hostTable) rows() (rows []settingRow) {
 	chosen := make(map[string]hostSetting) // by section and option; the last one counts
 	var order []string

@@ -30,7 +30,7 @@ const (
 	maxIndexText = 16 << 20
 )
 
-// errSeenPage means that a directory redirects to another one that is visited anyway.
+// errSeenPage means that a directory redirects to a directory that is visited anyway.
 var errSeenPage = failure.New(failure.ErrProtocol, "the page is known already")
 
 // IndexOptions say which files and directories of an index page are wanted.

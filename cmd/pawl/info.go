@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"pawl/store"
 )
 
-// Validate refuses what is no URL. kong calls it after parsing.
+// Validate refuses texts that are no URL. kong calls it after parsing.
 func (c *InfoCmd) Validate() error {
 	if err := weburl.Check(c.URL); err != nil {
 		return fmt.Errorf("%w%s", err, suggestion(c.URL))
@@ -42,7 +41,7 @@ type infoRow struct {
 	Seconds      float64  `json:"seconds"` // until the response
 }
 
-// Run asks the server, and prints what it says.
+// Run requests the first byte of the file, and prints the response.
 func (c *InfoCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openAnyStore(out, store.Options{})
 	if err != nil {
@@ -92,9 +91,7 @@ func (r infoRow) writeJSON(out *printer) error {
 	for _, t := range texts {
 		*t = bytetext.Escape(*t)
 	}
-	enc := json.NewEncoder(out.stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(r)
+	return newJSONEncoder(out.stdout).Encode(r)
 }
 
 // print prints the row for people: a line for each thing that the server says.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,8 +91,8 @@ func (l listRow) withTask(t server.Task) listRow {
 	return l
 }
 
-// allRows returns the rows of the downloads on record, and then of those that are only in a queue. If finished is
-// set, finished ones are among both.
+// allRows returns the rows of the downloads on record, and then of the downloads that are only in a queue. If
+// finished is set, it includes finished ones.
 func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, error] {
 	return func(yield func(listRow, error) bool) {
 		byID := make(map[store.ID]server.Task, len(tasks))
@@ -363,7 +362,7 @@ func pieceMap(held chunk.Set, size int64, n int) []int {
 // Validate refuses options that contradict each other.
 func (c *ListCmd) Validate() error {
 	if c.Watch && c.All {
-		return errors.New("--watch shows unfinished downloads, and those that finish meanwhile; --all is without it")
+		return errors.New("--watch shows unfinished downloads, and downloads that finish meanwhile; it excludes --all")
 	}
 	return nil
 }
@@ -387,8 +386,7 @@ func (c *ListCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return printIDs(rows, out.stdout)
 	}
 	table := c.table(g, out.stdout)
-	enc := json.NewEncoder(out.stdout)
-	enc.SetEscapeHTML(false)
+	enc := newJSONEncoder(out.stdout)
 	n := 0
 	for l, err := range rows {
 		if err != nil {

@@ -54,7 +54,7 @@ func (l openedList) sumBy() downloader.Proof {
 	return downloader.ProofList
 }
 
-// A webPage says where a list came from that is a web page, and perhaps an index.
+// A webPage describes the source of a list that is a web page, and perhaps an index.
 type webPage struct {
 	url     string // after redirects, without user and password
 	charset string // encoding that the server named; "" for none
@@ -252,15 +252,22 @@ func (l listOpener) check(name string, beginning []byte, whole bool) error {
 	return nil
 }
 
+// rereadableFrom returns the position in an open file, if its bytes can be read again from there. ok is
+// false for a pipe, for example.
+func rereadableFrom(f *os.File) (at int64, ok bool) {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	at, err = f.Seek(0, io.SeekCurrent)
+	return at, err == nil
+}
+
 // checkFile is check for an open file. It reads nothing from a pipe, whose bytes could not
 // be read again.
 func (l listOpener) checkFile(name string, f *os.File) error {
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
+	at, ok := rereadableFrom(f)
+	if !ok {
 		return nil
 	}
 	b := make([]byte, downloader.InspectBytes)
@@ -421,26 +428,22 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}
+	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.rereader(in)}
 	if walk != nil {
 		l.Covers = c.IndexOptions.covers
 	}
 	return yield(l, nil)
 }
 
-// again returns a function that reads a list anew for the names of its files, nil if that is not
+// rereader returns a function that reads a list anew for the names of its files, nil if that is not
 // possible, or not necessary: an index page names its files.
-func (c *MirrorCmd) again(in openedList) func() iter.Seq2[list.Entry, error] {
+func (c *MirrorCmd) rereader(in openedList) func() iter.Seq2[list.Entry, error] {
 	f, ok := in.ReadCloser.(*os.File)
 	if !ok || in.page != nil {
 		return nil
 	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
+	at, ok := rereadableFrom(f)
+	if !ok {
 		return nil
 	}
 	return func() iter.Seq2[list.Entry, error] {

@@ -1,5 +1,40 @@
 // Command pawl downloads large files over HTTP(S), over several connections at once. After
 // any interruption it resumes from the last recorded byte.
+//
+// This package is the command line: package downloader and the packages around it do the work. The
+// options of all commands are in cli.go, and each command has a method Run in the file of its name.
+// The files by subject:
+//
+//	main.go                           the exit code, signals
+//	cli.go, values.go, digest.go, startat.go, timetable.go
+//	                                  commands, options, and types of their values
+//	commandline.go, arguments.go, spelling.go
+//	                                  parsing, and guesses at mistyped command lines
+//	config.go, hostsections.go, environment.go, settings.go, configimport.go
+//	                                  config files and variables
+//	get.go, output.go, records.go, transfer.go
+//	                                  get, resume and remove; a batch of downloads
+//	mirror.go, lists.go, listname.go, index.go, shard.go, signature.go
+//	                                  mirror, and how it reads lists
+//	mirrorqueue.go, fleetqueue.go, fleetstatus.go, queueoptions.go, queuereport.go, work.go
+//	                                  mirror --queue, queue and work: a fleet of machines
+//	daemon*.go, listtasks.go, taskhooks.go, queuecommands.go
+//	                                  daemon, and the commands that talk to it
+//	list.go, watch.go, watchqueue.go, screen*.go
+//	                                  list, and its live table
+//	verify.go, verifier.go, info.go, as.go
+//	                                  verify, info, as
+//	headers.go, credentials.go, password.go, proxy.go, network.go, certificates.go
+//	                                  secrets, and which origin gets them; how hosts are reached
+//	recorder.go, report.go, merge.go, summary.go, hook*.go, endhook.go
+//	                                  the outcomes of files: reports and hooks
+//	display.go, progress.go, bar.go   the display of running downloads
+//	messages.go, repeats.go, text.go, terminal*.go, jsonlines.go
+//	                                  messages and other output
+//	failures.go                       exit codes and hints
+//	state.go, atomicfile.go           the state directory; files that are replaced as a whole
+//	topics.go, help, manual.go, complete*.go, shell.go, version.go
+//	                                  help, the manual page, completions of shells
 package main
 
 import (

@@ -355,7 +355,7 @@ func (m *manual) fold(text string) {
 	m.WriteString(roffLine(line) + "\n")
 }
 
-// roff escapes text for roff: its own characters, and those that are not ASCII. A hyphen that users may
+// roff escapes the characters of text that roff interprets or that are not ASCII. A hyphen that users may
 // copy must not become a typographical one.
 func roff(text string) string {
 	var b strings.Builder

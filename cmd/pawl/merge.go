@@ -18,7 +18,7 @@ import (
 	"pawl/downloader/mirror"
 )
 
-// A mergeError reports that some reports are not those of all shards of one run.
+// A mergeError means that the reports are not the reports of all shards of one run.
 type mergeError struct{ error }
 
 // newMergeError returns a mergeError, which is a usage error.
@@ -26,8 +26,8 @@ func newMergeError(format string, args ...any) error {
 	return usageErr{mergeError{fmt.Errorf(format, args...)}}
 }
 
-// Run merges the reports. The result is as the report of one run without shards, except for times
-// and for the order of files, which follows the shards. The exit code is that of such a run, too.
+// Run merges the reports. The result and the exit code are as of one run without shards, except for times
+// and for the order of files, which follows the shards.
 func (c *MergeCmd) Run(out *printer) error {
 	shards, err := readShards(c.Reports)
 	if err != nil {
@@ -119,7 +119,7 @@ func readShard(path string) (shardReport, error) {
 	return r, err
 }
 
-// differenceFrom says in which way the run of r is another one than that of b.
+// differenceFrom describes a difference between the runs of r and b, which must be different runs.
 func (r shardReport) differenceFrom(b shardReport) string {
 	switch {
 	case r.shard.Count != b.shard.Count:
@@ -151,7 +151,7 @@ func missingShards(sorted []shardReport) string {
 	return strings.Join(gaps, ", ")
 }
 
-// A reportMerger writes the report of a run from those of its shards.
+// A reportMerger writes the report of a run from the reports of its shards.
 type reportMerger struct {
 	out            *report
 	summary        summary

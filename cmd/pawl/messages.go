@@ -21,7 +21,7 @@ import (
 //   - Names of files may have any bytes. Callers need not care, because each line is made printable.
 //   - A secret in a URL is shown as "…". Callers need not care, because print redacts
 //     every line.
-//   - An error says what happened to which file. A hint says what to type next.
+//   - An error names the file and the event. A hint is the next command to type.
 
 // A printer writes messages. It is safe for concurrent use.
 type printer struct {

@@ -286,7 +286,7 @@ type mirrorLoop struct {
 func (l *mirrorLoop) run(ctx context.Context) error {
 	complete := func() (err error) {
 		for again := true; again; {
-			again, err = l.once(ctx)
+			again, err = l.runOnce(ctx)
 		}
 		return err
 	}
@@ -326,7 +326,7 @@ func (l *mirrorLoop) waitForNext(ctx context.Context) error {
 	}
 }
 
-// once mirrors the lists once. again reports that SIGHUP has ended the run, and that the
+// runOnce mirrors the lists once. again reports that SIGHUP has ended the run, and that the
 // lists must be read again.
 //
 // It uses two downloaders. The one for lists and checksum files has no display, because
@@ -334,7 +334,7 @@ func (l *mirrorLoop) waitForNext(ctx context.Context) error {
 // recorder comes first, because an unwritable report must stop the run before the first
 // request. The display starts last, because it asks the run for counts, and stops before
 // the summary is printed.
-func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
+func (l *mirrorLoop) runOnce(ctx context.Context) (again bool, err error) {
 	c := l.cmd
 	rec, err := c.newMirrorRecorder(ctx, l.out)
 	if err != nil {

@@ -61,7 +61,7 @@ func (c *MirrorCmd) checkFleet() error {
 	return nil
 }
 
-// settings returns what the workers of the run must know.
+// fleetSettings returns the options that the workers of the run must apply.
 func (c *MirrorCmd) fleetSettings() fleet.Settings {
 	var req downloader.Request
 	c.applyTo(&req)
@@ -157,7 +157,7 @@ func (q *queueRun) close() {
 	q.broker.Close()
 }
 
-// apply makes a run send its files to the queue, and rec record what the workers tell.
+// apply makes a run send its files to the queue, and rec record the outcomes that the workers report.
 func (q *queueRun) apply(o *mirror.Options, rec *mirrorRecorder) {
 	if q == nil {
 		return
@@ -166,7 +166,7 @@ func (q *queueRun) apply(o *mirror.Options, rec *mirrorRecorder) {
 	o.OnRead = q.read
 	o.OnOutcome = func(x mirror.Outcome) {
 		rec.outcome(x)
-		if x.State == mirror.Fetched || x.State == mirror.Unchanged { // a download here would have told the display itself
+		if x.State == mirror.Fetched || x.State == mirror.Unchanged { // a download of this process would send its own event
 			rec.show.onEvent(finishedEvent(x))
 		}
 	}
@@ -202,7 +202,7 @@ func (q *queueRun) read(ctx context.Context) {
 	}
 }
 
-// source returns what the display shows: the downloads of this process, or those of the workers.
+// source returns the source of the display: the downloads of this process, or of the workers.
 func (q *queueRun) source(d *downloader.Downloader, run *mirror.Run) source {
 	if q == nil {
 		return d
@@ -210,8 +210,8 @@ func (q *queueRun) source(d *downloader.Downloader, run *mirror.Run) source {
 	return &fleetSource{q, run}
 }
 
-// ended returns the error with which the run has ended for this process, given that of mirror.Run.Do. --deadline ends with the reason
-// of a pause.
+// ended returns the error with which the run has ended for this process. err is the result of mirror.Run.Do. If
+// --deadline has ended a paused run, the error has the reason of the pause, too.
 func (q *queueRun) ended(ctx context.Context, err error) error {
 	if q == nil {
 		return err
@@ -248,7 +248,8 @@ func (q *queueRun) complete(ctx context.Context, c mirror.Counts, err error) {
 	}
 }
 
-// detach prints the ID of the run, once everything is queued. Its exit code is that of the problems in the lists.
+// detach prints the ID of the run, once everything is queued. The exit code depends only on the problems in the
+// lists.
 func (q *queueRun) detach(rec *mirrorRecorder) error {
 	rec.abort() // which has no report
 	fmt.Fprintln(q.out.stdout, q.id)
@@ -314,9 +315,9 @@ func (q *queueRun) look(ctx context.Context) ([]fleet.SessionInfo, error) {
 func (q *queueRun) noteControl(run fleet.Run) {
 	switch {
 	case run.Control == fleet.Running:
-		q.out.note("the run goes on")
+		q.out.note("the run continues")
 	case run.Control == fleet.Paused:
-		q.out.note("the run is paused%s; it goes on after: pawl queue resume %s", reasonText(run.Reason), run.ID)
+		q.out.note("the run is paused%s; continue it with: pawl queue resume %s", reasonText(run.Reason), run.ID)
 	}
 }
 
@@ -349,7 +350,7 @@ func (s *fleetSource) Snapshot() []downloader.Progress { return nil }
 // Received implements source.
 func (s *fleetSource) Received() int64 { return s.run.Counts().Bytes }
 
-// adjust sets what a progress line shows of the workers.
+// adjust sets the fields of a progress line that come from the workers.
 func (s *fleetSource) adjust(v *progressView) {
 	s.q.mu.Lock()
 	sessions := s.q.sessions

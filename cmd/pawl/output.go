@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// resolveOutput finds out what --output means: a file, a directory (DIR/, or one that exists) for
-// the files of all URLs, or standard output.
+// resolveOutput decides whether --output is a file, a directory for the files of all URLs (DIR/, or an
+// existing directory), or standard output.
 func (c *GetCmd) resolveOutput() {
 	switch path := c.outputPath(); {
 	case c.Output == "" || c.Output == "-":

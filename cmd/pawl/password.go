@@ -48,7 +48,7 @@ func askPassword(ctx context.Context, user string) (string, error) {
 	}
 }
 
-// A terminal is where a user can be asked.
+// A terminal is the terminal of the user, for questions.
 type terminal struct {
 	in, out *os.File
 	close   func()

@@ -11,7 +11,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// A progressView is what a bar shows.
+// A progressView is the content of a bar.
 type progressView struct {
 	name        string  // one of the running files; shown if there is only one
 	files       int     // expected files, as far as they are known

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,9 +112,7 @@ func printAdded(g *Globals, out *printer, t server.Task, name string) error {
 	what := map[queue.State]string{queue.Paused: "added, and paused", queue.Active: "runs already", queue.Waiting: "added"}[t.State]
 	out.note("%q: %s; its place is %q", weburl.Redact(name), cmp.Or(what, string(t.State)), t.FilePath())
 	if g.JSON {
-		enc := json.NewEncoder(out.stdout)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(t)
+		return newJSONEncoder(out.stdout).Encode(t)
 	}
 	_, err := fmt.Fprintln(out.stdout, t.ID)
 	return err
@@ -309,7 +306,7 @@ func (l taskList) checkRecords(st *store.Store, words []string) error {
 	return nil
 }
 
-// A taskList is the queue as a command finds it: that of the daemon or, if none runs, the one in the state file.
+// A taskList is the queue as a command finds it: the queue of the daemon or, if none runs, of the state file.
 type taskList struct {
 	client *server.Client // nil if no daemon runs
 	tasks  []server.Task

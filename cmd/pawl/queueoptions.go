@@ -18,8 +18,8 @@ import (
 	"pawl/downloader/fleet"
 )
 
-// QueueOptions say where the queue of a fleet is, and how to connect to it. Credentials come from files only: others
-// can see the URL in ps, and pawl shows it in messages.
+// QueueOptions name the queue of a fleet, and how to connect to it. Credentials come from files only,
+// because others can see the URL in ps, and pawl shows it in messages.
 type QueueOptions struct {
 	Queue         queueServers `placeholder:"URL" group:"Fleet" help:"The queue of a fleet: a NATS server such as tls://queue.example.org, or several ones of a cluster, separated by commas; see pawl help fleet."`
 	QueueCA       string       `name:"queue-ca" placeholder:"FILE" type:"path" group:"Fleet" help:"Trust the certificates in FILE for the queue, in place of the system's."`
@@ -113,7 +113,7 @@ type queueError struct{ error }
 
 func (e queueError) Unwrap() error { return e.error }
 
-// hint returns what to do about the error.
+// hint returns the hint for the error.
 func (e queueError) hint() string {
 	switch {
 	case errors.Is(e, failure.ErrTLS):
@@ -145,8 +145,8 @@ func (o QueueSecretOptions) queueKey(out *printer) ([]byte, error) {
 	return key, nil
 }
 
-// queueServers is the argument of --queue: URLs of servers, separated by commas. Servers without a scheme have
-// that of the one before, and tls:// if there is none.
+// queueServers is the argument of --queue: URLs of servers, separated by commas. A server without a scheme has
+// the scheme of the server before it, and tls:// if it is the first.
 type queueServers struct{ urls []string }
 
 // natsPort is the port of NATS servers.

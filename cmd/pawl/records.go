@@ -91,7 +91,7 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	// What is in the queue of a daemon that runs is its business.
+	// A running daemon resumes the downloads of its queue itself.
 	words, inQueue, err := c.resumeTasks(ctx, st, out)
 	if err != nil || len(c.Downloads) > 0 && len(words) == 0 {
 		return err
@@ -119,15 +119,15 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
 		requests[i] = downloader.Request{Into: downloader.Recorded{ID: r.ID}, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
-		// A URL from a public list must still not lead to a private address. A new URL of --url was
-		// typed by the user, who may.
+		// A URL from a public list must still not lead to a private address. A new URL of --url may,
+		// because the user has typed it.
 		requests[i].Access.Public = func(string) bool { return r.Public && c.URL == "" }
 	}
 	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers}).run(ctx)
 }
 
-// readCurl takes the URL and the headers from --as-curl. They replace the settings of config files; what is
-// typed beside --as-curl replaces them.
+// readCurl takes the URL and the headers from --as-curl. They replace the settings of config files, and
+// options that are typed beside --as-curl replace them.
 func (c *ResumeCmd) readCurl(out *printer) error {
 	switch {
 	case c.AsCurl == "":
@@ -256,7 +256,7 @@ func resolveAll(st *store.Store, word string, out *printer) ([]store.Record, err
 }
 
 // records returns the downloads to resume: the named ones or, without names, all unfinished
-// downloads that no other process is running. Those of inQueue are left out, unless the user has named the file.
+// downloads that no other process is running. The tasks of inQueue are left out, unless the user has named the file.
 func (c *ResumeCmd) records(st state, inQueue []server.Task, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {

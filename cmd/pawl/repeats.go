@@ -13,12 +13,12 @@ const (
 	// fills a screen with two kinds.
 	maxAlike = 10
 
-	// maxKinds bounds the kinds of messages that are told apart, and so the memory. Beyond it,
+	// maxKinds bounds the kinds of messages that are distinguished, and so the memory. Beyond it,
 	// all others count as one kind. A guess; half of it hides hosts of a list with many dead
 	// ones, double prints up to 2000 lines.
 	maxKinds = 100
 
-	// maxPattern is how many bytes of a text are compared. The beginning says what has happened.
+	// maxPattern is how many bytes of a text are compared. The beginning names the event.
 	maxPattern = 200
 )
 
@@ -58,7 +58,7 @@ func (r *repeats) admit(m message) bool {
 type message struct {
 	level string // "error" or "warning"
 	host  string // origin; "" if the message is not about a host
-	text  string // what has happened, without the file
+	text  string // the event, without the file
 	line  string // the whole message
 	most  int    // how many of its kind are printed
 }

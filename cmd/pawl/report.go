@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -138,9 +137,7 @@ func listForJSON(name string) string {
 // mu, unless no other goroutine knows r yet.
 func (r *report) encode(v any) []byte {
 	r.buf.Reset()
-	enc := json.NewEncoder(&r.buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil && r.err == nil {
+	if err := newJSONEncoder(&r.buf).Encode(v); err != nil && r.err == nil {
 		r.err = &outputError{r.out.path, err}
 	}
 	return bytes.TrimSuffix(r.buf.Bytes(), []byte("\n"))

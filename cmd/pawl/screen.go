@@ -81,8 +81,8 @@ func (s *screen) close() {
 	s.leave()
 }
 
-// closeOnPanic must be deferred by every goroutine beside the one that closes the screen: the text of a
-// panic would be lost with the screen, and the terminal would stay raw.
+// closeOnPanic must be deferred by every goroutine that does not close the screen itself: otherwise the text
+// of a panic is lost with the screen, and the terminal stays raw.
 func (s *screen) closeOnPanic() {
 	if v := recover(); v != nil {
 		s.close()

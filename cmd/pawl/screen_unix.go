@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// screenSignals are the signals before whose effect a screen must be left, besides those that end every
-// command of pawl: SIGTSTP stops the program for a while, SIGQUIT ends it with a dump.
+// screenSignals are the signals before whose effect a screen must be left, besides the signals that end
+// every command of pawl: SIGTSTP stops the program for a while, SIGQUIT ends it with a dump.
 var screenSignals = []os.Signal{syscall.SIGTSTP, syscall.SIGQUIT}
 
-// suspendSignal is what Ctrl-Z means.
+// suspendSignal is the signal of Ctrl-Z.
 const suspendSignal = syscall.SIGTSTP
 
 // catchSuspend makes to receive suspendSignal. It does nothing if to is nil, or if the program was started

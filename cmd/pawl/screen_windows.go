@@ -11,7 +11,7 @@ import (
 // screenSignals are the signals before whose effect a screen must be left: none on Windows.
 var screenSignals []os.Signal
 
-// suspendSignal is what Ctrl-Z means: nothing.
+// suspendSignal is the signal of Ctrl-Z: none on Windows.
 const suspendSignal = syscall.Signal(0)
 
 // catchSuspend does nothing.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -34,7 +33,7 @@ type settingRow struct {
 	repeated bool // the option may be repeated
 }
 
-// Run prints the settings in the order of the help pages, and then those of single hosts.
+// Run prints the settings in the order of the help pages, and then the settings of single hosts.
 func (c *ConfigCmd) Run(g *Globals, config *configLoader, parsed *kong.Context, out *printer) error {
 	if c.Import != "" {
 		return c.runImport(out)
@@ -45,14 +44,7 @@ func (c *ConfigCmd) Run(g *Globals, config *configLoader, parsed *kong.Context, 
 	}
 	rows = append(rows, config.hosts.rows()...)
 	if g.JSON {
-		enc := json.NewEncoder(out.stdout)
-		enc.SetEscapeHTML(false)
-		for _, r := range rows {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSONLines(out, rows)
 	}
 	return printRows(out.stdout, rows)
 }
@@ -185,7 +177,7 @@ func printRows(to io.Writer, rows []settingRow) error {
 	return w.Flush()
 }
 
-// origin returns where value i comes from, for the table.
+// origin returns the origin of value i, for the table.
 func (r settingRow) origin(i int) string {
 	switch r.From {
 	case "environment":
@@ -260,7 +252,7 @@ func nearestOption(name string, known map[string]string) string {
 			names = append(names, n)
 		}
 	}
-	if near := nearest(name, slices.Values(names)); near != "" {
+	if near := nearestWord(name, slices.Values(names)); near != "" {
 		return known[near]
 	}
 	slices.Sort(names)

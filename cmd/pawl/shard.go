@@ -169,7 +169,8 @@ func (c *MirrorCmd) shardRun() string {
 	return c.hashKey("shards", strconv.Itoa(c.Shard.Count), c.ShardBy.String(), c.runKey())
 }
 
-// lockKey returns a key for what this run does. The shards of a run may run at the same time.
+// lockKey returns a key that no other run may have at the same time: runKey, with the shard if there is one,
+// because different shards may run at the same time.
 func (c *MirrorCmd) lockKey() string {
 	if !c.Shard.IsSet() {
 		return c.runKey()

@@ -61,7 +61,7 @@ func (e *signatureError) Is(target error) bool {
 	return ok
 }
 
-// hint returns what the user can do.
+// hint returns the hint for the error.
 func (e *signatureError) hint() string {
 	switch {
 	case errors.Is(e.err, errNoGpgv):
@@ -112,8 +112,8 @@ type temporaryFile struct {
 
 func (f *temporaryFile) Close() error { return errors.Join(f.File.Close(), os.RemoveAll(f.dir)) }
 
-// A signatureVerifier verifies the signature of one list. It works on copies in a directory of its own,
-// so that what is verified is what is used, even if the list is replaced meanwhile.
+// A signatureVerifier verifies the signature of one list. It works on a copy in a directory of its own,
+// and the same copy is read as the list, so nobody can replace the list between the two.
 type signatureVerifier struct {
 	name string // of the list, as typed
 	dir  string
@@ -280,9 +280,9 @@ func (v *signatureVerifier) ed25519(file string, sig []byte) (string, error) {
 	return v.write("text", bytes.NewReader(signed))
 }
 
-// gpgv verifies a signature of OpenPGP with gpgv(1), as apt does, which uses no agent and no key but
-// those of the keyring. It returns the path of the signed text, which gpgv has written if the signature
-// is in the file: lines outside of the signed part are not in it.
+// gpgv verifies a signature of OpenPGP with gpgv(1), as apt does, which uses no agent and only the keys of
+// the keyring. It returns the path of the signed text, which gpgv has written if the signature is in the
+// file: lines outside of the signed part are not in it.
 func (v *signatureVerifier) gpgv(ctx context.Context, file string, sig []byte) (string, error) {
 	program, err := exec.LookPath("gpgv")
 	if err != nil {

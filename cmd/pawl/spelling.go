@@ -1,8 +1,8 @@
 package main
 
-// This file guesses what a command line means that pawl does not understand, so that the hint is
-// the command to type. It knows the spellings of other tools, and what users type for commands.
-// It changes no command line that pawl understands.
+// This file guesses the meaning of a command line that pawl does not understand, so that the hint is
+// the command to type. It knows the options of other tools, and other words for the commands. It
+// changes no command line that pawl understands.
 
 import (
 	"cmp"
@@ -47,8 +47,8 @@ var commandWords = map[string]string{
 // listOptions are options of other tools whose argument is a list of URLs.
 var listOptions = []string{"-i", "-K", "--input-file", "--input", "--list", "--url-file", "--file", "--from-file", "--urls"}
 
-// foreignOptions are options of other tools, and what stands for them here; nothing for those that
-// pawl does not need. Options with an argument are in foreignValues.
+// foreignOptions maps options of other tools to options of pawl, "" for options that pawl does not need.
+// Options with an argument are in foreignValues.
 var foreignOptions = map[string]string{
 	"-nc": "", "--no-clobber": "", "-nd": "", "--no-directories": "", "-nH": "", "--no-host-directories": "", "-np": "", "--no-parent": "", "--timestamping": "-N",
 	"-nv": "-q", "--no-verbose": "-q", "--silent": "-q", "-S": "", "--show-error": "", "-J": "", "-g": "", "--globoff": "--no-glob", "-Z": "", "--parallel": "",
@@ -276,7 +276,7 @@ func (s *speller) next(args []string) (rest []string) {
 	case strings.HasPrefix(arg, "-C"): // -C-
 		s.replace("-C")
 	case strings.HasPrefix(name, "--") && !s.isKnown(name):
-		near := nearest(name, maps.Keys(s.takesValue))
+		near := nearestWord(name, maps.Keys(s.takesValue))
 		if lower := strings.ToLower(name); s.isKnown(lower) {
 			near = lower
 		}
@@ -334,7 +334,7 @@ func (s *speller) isRemoteName(rest []string) bool {
 	return len(rest) == 0 || isURL(rest[0]) || rest[0] == "-L"
 }
 
-// addCluster adds what stands for short options of curl.
+// addCluster adds the options of pawl for short options of curl, such as -fsSLO.
 func (s *speller) addCluster(cluster string) {
 	if strings.Contains(cluster, "s") {
 		s.options = append(s.options, "-q")
@@ -361,7 +361,7 @@ func (s *speller) findCommand() {
 		meant = word
 	case strings.ContainsAny(word, "./:"):
 	case meant == "" && !isFile(word):
-		meant = nearest(word, slices.Values(s.commands))
+		meant = nearestWord(word, slices.Values(s.commands))
 	}
 	if meant == "" {
 		return

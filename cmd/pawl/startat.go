@@ -30,7 +30,7 @@ var dateLayouts = []string{
 }
 
 // parseStart returns the time that text means at the time now, in the time zone of now. A time of
-// day that has passed is that of the next day, and a date that has passed is an error, because the
+// day that has passed means the next day, and a date that has passed is an error, because the
 // user is mistaken about the day. The result has no monotonic reading, so it is compared by the clock.
 func parseStart(text string, now time.Time) (time.Time, error) {
 	now = now.Round(0)

@@ -119,8 +119,7 @@ func openReady(dir string, out *printer, opts store.Options) (state, error) {
 	return state{Store: st, dir: dir}, err
 }
 
-// hasState reports whether dir has a state file, or may have one that cannot be seen, or is
-// no directory.
+// hasState reports whether dir has a state file, may have an invisible one, or is no directory.
 func hasState(dir string) bool {
 	if _, err := os.Lstat(dir); err != nil {
 		return false

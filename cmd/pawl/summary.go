@@ -108,7 +108,7 @@ func (s summary) listProblems() string {
 	return strings.Join(parts, ", ")
 }
 
-// filesLine returns how many files are complete and where they come from, for example "all
+// filesLine returns how many files are complete, by their sources, for example "all
 // 3 files are here: 2 fetched, 1 already here, 3.1 MiB received in 0.8s (3.9 MiB/s)".
 func (s summary) filesLine() string {
 	here := s.Fetched + s.Current + s.Unchanged

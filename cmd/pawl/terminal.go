@@ -1,6 +1,6 @@
 package main
 
-// This file knows what a terminal can show: its size, colors, and characters beyond ASCII.
+// This file finds out the abilities of a terminal: its size, colors, and characters beyond ASCII.
 
 import (
 	"io"
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A look says what an output can show. The zero look is a file or a pipe: it gets the text as it is.
+// A look is the set of abilities of an output. The zero look is a file or a pipe, which gets plain text.
 type look struct {
 	terminal bool // understands the movement of the cursor, and has a width
 	color    bool

@@ -101,7 +101,7 @@ func displayWidth(text string) int { return uniseg.StringWidth(text) }
 // truncate shortens text to at most n columns. Shortened text ends in "…".
 func truncate(text string, n int) string { return omit(text, n, "…", 0) }
 
-// omit shortens text to at most n columns, with mark in the place of what is left out. The last tail
+// omit shortens text to at most n columns, with mark in the place of the missing part. The last tail
 // columns stay, or fewer if there is a wide character at their beginning.
 func omit(text string, n int, mark string, tail int) string {
 	if displayWidth(text) <= n {

@@ -18,7 +18,7 @@ var helpFiles embed.FS
 // A helpTopic is a page of reference that "pawl help NAME" prints.
 type helpTopic struct {
 	name  string
-	about string // what it is about, in one short line
+	about string // the subject, in one short line
 }
 
 // helpTopics are all topics, in the order of the help page.

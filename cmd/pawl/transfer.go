@@ -163,7 +163,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	}
 }
 
-// hint returns what the user can type next after the failure of a request.
+// hint returns the hint for the failure of a request.
 func (b *batch) hint(req downloader.Request, err error) string {
 	f := hintSubject{err: err, given: b.credentialOptions(req)}
 	if rec, ok := findUnfinished(b.store, req); ok {
@@ -209,7 +209,7 @@ func (b *batch) close(ctx context.Context) error {
 			b.out.note("%s", line)
 		}
 	}
-	if interruption != nil { // last, because the hint says what to type
+	if interruption != nil { // last, because its hint is the next command to type
 		b.out.report(interruption, next)
 	}
 	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {

@@ -17,7 +17,7 @@ type duration time.Duration
 func (d *duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	v, err := time.ParseDuration(s)
-	// The limit is that of an int64 of nanoseconds, some 292 years.
+	// The limit is the largest int64 of nanoseconds, some 292 years.
 	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil && n >= 0 && n < math.MaxInt64/1e9 {
 		v, err = time.Duration(n*float64(time.Second)), nil
 	}

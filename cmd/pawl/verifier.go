@@ -281,8 +281,8 @@ func (v *verification) summarize() {
 	v.out.note("%s; %s", text, read)
 }
 
-// repair fetches the wrong bytes again. The outcome of the command is then that of the repair, and
-// the failures of the files that cannot be repaired.
+// repair fetches the wrong bytes again. The error has the failures of the repair, and of the files that
+// cannot be repaired.
 func (v *verification) repair(ctx context.Context, st state) error {
 	v.summarize()
 	var typed []string
@@ -313,8 +313,8 @@ func (v *verification) repair(ctx context.Context, st state) error {
 // proofSamples is the proof of an adopted file in verify --json.
 const proofSamples = "samples"
 
-// adopt takes the file of the command line into the state, if it is that of --url. A complete file is
-// finished, a part of one only with --repair.
+// adopt takes the file of the command line into the state, if its bytes are the bytes of --url. A complete
+// file becomes a finished download. The missing bytes of an incomplete one are fetched only with --repair.
 func (v *verification) adopt(ctx context.Context, st state, d *downloader.Downloader, headers originHeaders) error {
 	word := v.cmd.Files[0]
 	path, err := filepath.Abs(word)

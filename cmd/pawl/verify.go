@@ -6,7 +6,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,7 +55,7 @@ func (c *VerifyCmd) Validate() error {
 // A wanted is a file to verify.
 type wanted struct {
 	rec   store.Record // has only a Target if the file is not on record
-	sum   chunk.Sum    // digest that it must have; zero for that of the record
+	sum   chunk.Sum    // digest that it must have; zero for the digest of the record
 	named bool         // the user has named the file itself
 }
 
@@ -71,7 +70,7 @@ func (e missingError) Error() string { return fmt.Sprintf("%q is missing", relPa
 
 func (e missingError) Is(kind error) bool { return kind == failure.ErrChecksum }
 
-// Run verifies the files, and repairs those that are wrong.
+// Run verifies the files, and repairs the wrong ones.
 func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
@@ -133,7 +132,7 @@ type verifyTargets struct {
 func (t *verifyTargets) all(ctx context.Context) iter.Seq2[wanted, error] {
 	return func(yield func(wanted, error) bool) {
 		if t.cmd.All {
-			t.below("", yield)
+			t.recordsBelow("", yield)
 			return
 		}
 		if len(t.cmd.Files) == 0 {
@@ -171,7 +170,7 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 	}
 	info, statErr := os.Stat(path)
 	if statErr == nil && info.IsDir() {
-		return t.below(path, yield)
+		return t.recordsBelow(path, yield)
 	}
 	sum, sumErr := t.digest(path)
 	switch {
@@ -216,9 +215,9 @@ func (t *verifyTargets) digest(path string) (chunk.Sum, error) {
 	return sum, err
 }
 
-// below yields all recorded files below the directory dir, "" for all. Running downloads are left
+// recordsBelow yields all recorded files below the directory dir, "" for all. Running downloads are left
 // out, because their bytes change.
-func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
+func (t *verifyTargets) recordsBelow(dir string, yield func(wanted, error) bool) bool {
 	prefix := dir
 	if dir != "" && !strings.HasSuffix(dir, string(filepath.Separator)) {
 		prefix += string(filepath.Separator)
@@ -340,9 +339,7 @@ func (v *verification) printRow(w wanted, c downloader.Checked, err error) {
 	if err != nil {
 		row.Error = bytetext.Escape(err.Error())
 	}
-	enc := json.NewEncoder(v.out.stdout)
-	enc.SetEscapeHTML(false)
-	enc.Encode(row) // if stdout is closed, the exit code still tells
+	newJSONEncoder(v.out.stdout).Encode(row) // if stdout is closed, the exit code still reports the outcome
 }
 
 // isUnfinished reports whether rec is of an unfinished download.

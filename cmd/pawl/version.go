@@ -10,7 +10,7 @@ import (
 //
 //	go build -ldflags "-X main.release=v1.2.3" ./cmd/pawl
 //
-// If it is empty, the version is the one that Go took from a tag of the commit.
+// If it is empty, Go takes the version from a tag of the commit.
 var release string
 
 // version returns the name and the version, for reports: for example "pawl v1.2.3", "pawl
@@ -28,7 +28,7 @@ func longVersion() string {
 	return long
 }
 
-// buildInfo returns what Go recorded in the program, or an empty record.
+// buildInfo returns the record that Go has made in the program, or an empty one.
 func buildInfo() *debug.BuildInfo {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		return info

@@ -131,8 +131,8 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 	}
 }
 
-// refresh reads the state and the queue: the unfinished downloads, and those that have been finished since the
-// watch has begun.
+// refresh reads the state and the queue: the unfinished downloads, and the downloads that have been finished
+// since the watch has begun.
 func (w *watch) refresh() error {
 	_, tasks := w.queue.snapshot()
 	found := make(map[store.ID]listRow)
@@ -202,13 +202,13 @@ func (w *watch) press(k key) (quit bool) {
 	case keyRedraw:
 		w.screen.forget()
 	case "p", "r", "x", keyDelete:
-		w.act(k)
+		w.actOnSelected(k)
 	}
 	return false
 }
 
-// act does what a key means for the selected row.
-func (w *watch) act(k key) {
+// actOnSelected pauses, resumes or removes the selected row, by a key.
+func (w *watch) actOnSelected(k key) {
 	i := w.index()
 	if i < 0 {
 		w.status = "there is no download"
@@ -398,15 +398,15 @@ func (w *watch) frame(columns, rows int) []string {
 	head := []string{fit(w.title()), fit(strings.Repeat(" ", markWidth) + table.header())}
 	foot := []string{fit(w.message()), fit(watchKeys)}
 	room := max(1, rows-len(head)-len(foot))
-	lines := append(head, visible(blocks, max(0, w.index()), room)...)
+	lines := append(head, visibleLines(blocks, max(0, w.index()), room)...)
 	for len(lines) < len(head)+room {
 		lines = append(lines, "")
 	}
 	return append(lines, foot...)[:max(0, min(rows, len(lines)+len(foot)))]
 }
 
-// visible returns the lines of as many blocks as fit into room lines, the selected one among them.
-func visible(blocks [][]string, selected, room int) (lines []string) {
+// visibleLines returns the lines of as many blocks as fit into room lines, the selected one among them.
+func visibleLines(blocks [][]string, selected, room int) (lines []string) {
 	first, used := selected, 0
 	for ; first >= 0 && first < len(blocks); first-- {
 		if used += len(blocks[first]); used > room && first < selected {

@@ -14,8 +14,8 @@ import (
 	"pawl/store"
 )
 
-// findInterval is the time between two looks for a daemon, while none runs. A guess: a user who starts one sees
-// it soon.
+// findInterval is the time between two looks for a daemon, while none runs. A guess: short enough for a user
+// who has just started a daemon.
 const findInterval = 2 * time.Second
 
 // A queueWatch knows the tasks of the queue at any moment, by the events of the daemon. Its methods are safe for

@@ -141,7 +141,7 @@ func (e *workerLockedError) Error() string {
 	return fmt.Sprintf("a worker with the state directory %q is %s", e.dir, e.holder)
 }
 
-// Is makes it an error like that of two runs of mirror.
+// Is makes it equal to a lockedError for errors.Is, so that it has the same exit code.
 func (e *workerLockedError) Is(kind error) bool { return kind == lockedError{} }
 
 // lock prevents a second worker with the same state directory.
@@ -170,7 +170,8 @@ func (c *WorkCmd) openTarget(ctx context.Context, b fleet.Broker, o *fleet.Worke
 	return func() { lock.Close() }, nil
 }
 
-// A workDisplay shows what a worker does. It is safe for concurrent use.
+// A workDisplay is the display of a worker: it sums up the downloaders of its sessions. It is safe for
+// concurrent use.
 type workDisplay struct {
 	cmd     *WorkCmd
 	out     *printer
@@ -184,7 +185,7 @@ type workDisplay struct {
 	files    fileCounts
 }
 
-// newDownloader returns what makes the downloader of a session.
+// newDownloader returns the function that makes the downloader of a session, for fleet.WorkerOptions.
 func (w *workDisplay) newDownloader(st *store.Store) func(slots func(string, int) downloader.Slots, forHost func(string) (int, float64)) *downloader.Downloader {
 	return func(slots func(string, int) downloader.Slots, forHost func(string) (int, float64)) *downloader.Downloader {
 		o := w.base
@@ -195,7 +196,7 @@ func (w *workDisplay) newDownloader(st *store.Store) func(slots func(string, int
 				h = w.base.ForHost(hostPort)
 			}
 			n, rate := forHost(hostPort)
-			if own := cmp.Or(h.Connections, w.base.Connections); own > 0 { // what the fleet may have, at most
+			if own := cmp.Or(h.Connections, w.base.Connections); own > 0 { // may only lower the limit of the fleet
 				n = min(n, own)
 			}
 			if own := cmp.Or(h.RequestRate, w.base.RequestRate); own > 0 && (rate == 0 || own < rate) {
@@ -241,7 +242,8 @@ func (w *workDisplay) fileCounts() fileCounts {
 	return w.files
 }
 
-// forList completes the request for a file. The lists are of other machines, so their hosts get what a list of the user would.
+// forList completes the request for a file of a list. Its origins get the same credentials as if the user of
+// this machine had named the list.
 func (w *workDisplay) forList(list string, mayBePrivate bool, req *downloader.Request) {
 	req.Access.Credentials = func(origin string) downloader.Credentials { return w.headers.forList(list, origin) }
 	req.Access.Public = func(string) bool { return !mayBePrivate }

@@ -1,6 +1,6 @@
-// Package aria2 knows the options of aria2(1), version 1.37, and what pawl makes of each: on a
-// command line, in aria2.conf, in the entries of an input file, and over RPC. It is data: no package of
-// pawl is imported, and nothing is parsed here.
+// Package aria2 lists the options of aria2(1), version 1.37. For each option it says how pawl treats
+// it on a command line and in aria2.conf (Verdict), in the entries of an input file (EntryUse) and over
+// RPC (RPCUse). The package is a table: it parses nothing and imports no package of pawl.
 package aria2
 
 // An Argument says whether an option has a value.
@@ -13,24 +13,24 @@ const (
 	Value                    // always a value
 )
 
-// A Verdict says what pawl makes of an option on a command line or in aria2.conf.
+// A Verdict says how pawl treats an option on a command line or in aria2.conf.
 type Verdict int
 
 const (
 	Translate Verdict = iota // an option of pawl does the same
 	Ignore                   // it changes neither the file nor its place
 	Drop                     // somebody may rely on it, so pawl warns that it does nothing
-	Refuse                   // pawl cannot do what it asks for
+	Refuse                   // pawl cannot do it, and a run without it would not be the wanted one
 )
 
-// An EntryUse says what pawl makes of an option below a URL in an input file. aria2 allows
-// fewer options there.
+// An EntryUse says how pawl treats an option below a URL in an input file, for example "  out=a.iso".
+// aria2 allows fewer options there.
 type EntryUse int
 
 const (
 	EntryUnknown     EntryUse = iota // aria2 has no such option there
-	EntryApplied                     // the entry has it
-	EntryIgnored                     // it concerns the way of downloading, not the source or the target
+	EntryApplied                     // it holds for the entry
+	EntryIgnored                     // it changes how the file is downloaded, but neither its source nor its target
 	EntryUnsupported                 // it may change the result, so pawl warns
 )
 
@@ -70,8 +70,9 @@ func Lookup(name string) (Option, bool) {
 }
 
 // Connections returns how many connections a download may have with the options split and
-// max-connection-per-server, of which 0 is one that is not given; 0 for no limit. aria2 opens at most split
-// connections, to all servers together. If split is given alone, more than one is for several servers.
+// max-connection-per-server. A parameter is 0 if its option is not given; the result is 0 for no limit.
+// aria2 opens at most split connections, to all servers together. A split of more than 1 alone does not
+// limit a download of pawl, because it is a number for several servers.
 func Connections(split, perServer int) int {
 	switch {
 	case split > 0 && perServer > 0:
@@ -119,8 +120,9 @@ const (
 	verify     = "pawl verify does that"
 )
 
-// Options are all options of aria2 1.37.
+// Options are all options of aria2 1.37, by verdict.
 var Options = []Option{
+	// Name, Short, Argument, Verdict, Entry, RPC, Reason
 	{"version", 'v', None, Translate, EntryUnknown, 0, ""},
 	{"help", 'h', Optional, Translate, EntryUnknown, 0, ""},
 	{"timeout", 't', Value, Translate, EntryIgnored, 0, ""},

@@ -17,10 +17,10 @@ func IsPermanent(err error) bool {
 }
 
 // retryable reports whether a later request may succeed: the server says so, or the status does.
-// Beside those of RFC 9110, servers use 420, 430 and 529 for too many requests, 509 for used-up
+// Beside the statuses of RFC 9110, servers use 420, 430 and 529 for too many requests, 509 for used-up
 // bandwidth, 507 and 508 for used-up disks and processes, 520 to 530 if a content delivery network
 // cannot reach its origin, 561 if a load balancer cannot reach its identity provider, 598 and 599 for
-// a timeout behind them, and 999 for requests that look like those of a robot.
+// a timeout behind them, and 999 for requests that look like requests of a robot.
 func (e *StatusError) retryable() bool {
 	return e.isPostponed() || e.isPreparing() || slices.Contains([]int{408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 507, 508, 509, 561, 598, 599, 999}, e.Code) || e.Code >= 520 && e.Code <= 530
 }

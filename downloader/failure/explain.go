@@ -91,7 +91,8 @@ func NoFamily(family string) string { return "no " + family + " address" }
 // proxy that the connection goes through.
 const SOCKSLookup = "socks lookup"
 
-// missing returns what a host does not have if err is dns.
+// missing returns the text behind "HOST has" for a lookup that failed with err, which wraps dns: for
+// example "no IPv6 address".
 func missing(err error, dns *net.DNSError) string {
 	var op *net.OpError
 	switch {

@@ -61,7 +61,7 @@ var typeNames = []typeName{
 	{"unknown-host", IsUnknownHost, &net.DNSError{IsNotFound: true}},
 }
 
-// errNamed is what the errors of typeNames wrap.
+// errNamed is wrapped by the errors of typeNames.
 var errNamed = errors.New("an error of another process")
 
 func isExpired(err error) bool {
@@ -90,8 +90,8 @@ func Name(err error) string {
 	return strings.Join(names, " ")
 }
 
-// Named returns an error with the text and the kinds of an error of which Name returned names. Names that are unknown,
-// for example those of a newer version, are ignored.
+// Named returns an error with a text and with the kinds that Name has named. Unknown names, for example of
+// a newer version, are ignored.
 func Named(names, text string) error {
 	e := &namedError{text: text}
 	for name := range strings.FieldsSeq(names) {

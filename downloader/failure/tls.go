@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// A Handshake is what is known about the TLS handshake of a connection that failed.
+// A Handshake describes the TLS handshake of a connection that failed.
 type Handshake struct {
 	Legacy    bool // we offered outdated versions and ciphers, too
 	WantsCert bool // the server asked for a client certificate
@@ -46,8 +46,8 @@ var refusedCertAlerts = []string{"expired certificate", "revoked certificate", "
 // outdatedAlerts are the alerts of a server that accepts no version, key exchange or cipher of ours.
 var outdatedAlerts = []string{"handshake failure", "protocol version not supported", "insufficient security level"}
 
-// outdatedTexts are errors of crypto/tls for a server that insists on what we did not offer. It has
-// no error values for them (Go 1.26).
+// outdatedTexts are errors of crypto/tls for a server that insists on a version, cipher or signature
+// that we did not offer. crypto/tls has no error values for them (Go 1.26).
 var outdatedTexts = []string{"server selected unsupported protocol version", "server chose an unconfigured cipher suite", "invalid signature algorithm", "no renegotiation"}
 
 // ExplainTLS is Explain for an error of crypto/tls. It leaves other errors, errors of certificates,

@@ -134,7 +134,7 @@ func (c *conn) SetLinger(sec int) error {
 	return nil
 }
 
-// Close ends both directions. The other end may still read what was sent, unless the connection
+// Close ends both directions. The other end may still read the bytes on their way, unless the connection
 // is reset.
 func (c *conn) Close() error {
 	end := io.EOF

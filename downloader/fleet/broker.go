@@ -24,8 +24,8 @@ var (
 // letters, digits and the characters "-" and "_".
 //
 // The methods are safe for concurrent use. While the broker cannot be reached they wait until ctx
-// ends. The methods that have a run, and those of a Message or Bucket, return ErrNoRun if the queue
-// or the bucket does not exist or has been deleted.
+// ends. The methods that have a run, and the methods of a Message or Bucket, return ErrNoRun if the
+// queue or the bucket does not exist or has been deleted.
 type Broker interface {
 	// CreateQueue creates the queue and the log of a run, and the lanes that it does not have yet.
 	CreateQueue(ctx context.Context, run string, lanes []string) error
@@ -35,8 +35,8 @@ type Broker interface {
 	// with the same id within an hour, only the first is kept. A crash of the broker may make it
 	// forget the ids of messages that are done.
 	Publish(ctx context.Context, run, lane, id string, data []byte) error
-	// Waiting returns how many messages each lane has, those that somebody works on included.
-	// Lanes without messages are missing.
+	// Waiting returns how many messages each lane has, including the messages that are taken. Lanes
+	// without messages are missing.
 	Waiting(ctx context.Context, run string) (map[string]int, error)
 	// Take returns the next message of a lane, or nil if there is none within about a second. It
 	// creates the lane if it is missing.
@@ -57,8 +57,8 @@ type Broker interface {
 
 	// Signal sends a signal to all processes that listen now. It is not stored.
 	Signal(ctx context.Context, name string) error
-	// Signals receives the signals of all processes, those of this one included, until ctx ends. A
-	// receiver that is too slow misses some.
+	// Signals receives the signals of all processes, including this one, until ctx ends. A receiver
+	// that is too slow misses some.
 	Signals(ctx context.Context) (<-chan string, error)
 
 	// Check returns everything that is wrong with the broker, in words for its administrator.

@@ -45,7 +45,7 @@ func failedOf(it Item, err error) Ended {
 	return endedOf("", it, mirror.Outcome{State: mirror.Failed, URL: it.File.Entry.URLs[0], Rounds: max(1, it.File.Rounds), Err: err})
 }
 
-// texts returns pointers to the strings, beside those of File, that may have any bytes.
+// texts returns pointers to the strings outside of File that may have any bytes.
 func (e *Ended) texts() []*string {
 	return []*string{&e.URL, &e.Error, &e.Result.Final, &e.Result.Charset}
 }
@@ -67,7 +67,8 @@ func (e *Ended) outcome(dir string) mirror.Outcome {
 	return o
 }
 
-// The names of errors that only packages store and mirror know, as those of failure.Name. They are stored, so they must not change.
+// storeNames are the names of errors of package store, in addition to the names of failure.Name. They are stored, so they must not
+// change.
 var storeNames = []struct {
 	name string
 	kind error
@@ -129,7 +130,7 @@ func namedError(names, text string) error {
 	return e
 }
 
-// A remoteError is an error of another process, with kinds beside those of failure.
+// A remoteError is an error of another process, with kinds of package store in addition to the kinds of failure.
 type remoteError struct {
 	error
 	kinds []error

@@ -9,15 +9,16 @@ import (
 const (
 	// maxUnpublished is how many files may be fetched but not yet durable; see package mirror.
 	maxUnpublished = 512
-	// soloTime is how long a file that may end the process has the process for itself. A guess: what ends a process
-	// does so soon; with half of it, a slow machine blames other files. Double delays the others by as much for
-	// each large file of machines that are often taken away.
+	// soloTime is how long a file that may have killed an earlier process has this process for itself. A guess: such a
+	// file kills the process soon; with half of it, a slow machine blames other files. Double delays the other files by as
+	// much for each large file of machines that are often taken away.
 	soloTime = 30 * time.Second
 	// soloPatience is how long a file waits to be alone, while no other file may begin.
 	soloPatience = 10 * time.Second
 )
 
-// A gate decides which file of which batch begins next. It is safe for concurrent use.
+// A gate limits the files that a worker has in work at the same time, and lets the next one begin. A file enters, then
+// releases its connection when the bytes are there, and leaves when it is durable. It is safe for concurrent use.
 type gate struct {
 	jobs int
 
@@ -77,8 +78,8 @@ func (g *gate) enter(origin string, parallel int, stopped func() bool) *pass {
 	}
 }
 
-// enterAlone waits until a file may begin with nothing else in the process. It returns nil if stopped returns true, or if that
-// takes too long, as it most likely does if a file has been in work for long.
+// enterAlone waits until a file may begin with nothing else in the process. It returns nil if stopped returns true, after
+// soloPatience, or at once if another file has been in work for so long that it most likely stays for longer.
 func (g *gate) enterAlone(ctx context.Context, origin string, stopped func() bool) *pass {
 	ctx, cancel := context.WithTimeout(ctx, soloPatience)
 	defer cancel()
@@ -168,7 +169,7 @@ func (g *gate) leave(p *pass) {
 	g.changed.Broadcast()
 }
 
-// wake makes those that wait look again whether they are stopped.
+// wake makes all waiting callers call stopped again.
 func (g *gate) wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -7,65 +7,80 @@ import (
 	"time"
 )
 
-// A lane is the places of some hosts, as this process sees and holds them. Everything is guarded by
-// Places.mu.
+// A lane is the state of one lane in this process: the known holders of its places, the places that
+// the process holds itself, and its need for them. Its methods decide whether to take places or to
+// give them back; the taker makes the calls of the broker. Everything is guarded by Places.mu.
 type lane struct {
 	name  string
 	limit Limit // of each host
 	lease lease
 	addrs map[string]*address // in use
 
-	seen map[int]holder // places that other processes or this one hold, as far as is known
-	held map[int]place  // places that this process holds for its valid session
+	seen holders       // by number of the place, as far as they are known
+	held map[int]place // places that this process holds for its valid session
 
-	heldSince time.Time // when held was last empty
-	leaving   bool      // all places are given back when their connections are closed
-	keep      int       // number of places to use; the others are given back when they have no connections
-	takeAt    time.Time // when to try to take a place; zero if there is none
-	retryAt   time.Time // not to call the broker before, after a failure
-	restUntil time.Time // not to take a place before
+	takeAt  time.Time // when to take a free place; zero if that is not decided
+	retryAt time.Time // no call of the broker may begin before it, because the last one has failed
 
 	demand
-	hunger
+	giveBack
+	hunger   hunger
+	notified usability
+}
+
+// A holder is the session that holds a place, as the key of the place says.
+type holder struct {
+	session  string // "" if nobody holds it
+	revision uint64 // of the key
+}
+
+// holders are the holders of the places of a lane, by number. A place that is missing is free.
+type holders map[int]holder
+
+// mostHeld returns how many places the session with the most places holds.
+func (h holders) mostHeld() (most int) {
+	count := make(map[string]int)
+	for _, o := range h {
+		if o.session != "" {
+			count[o.session]++
+			most = max(most, count[o.session])
+		}
+	}
+	return most
+}
+
+// A place is a place that this process holds.
+type place struct {
+	revision uint64 // of its key
+	since    time.Time
+	usableAt time.Time // later than since if the hosts have a request rate
 }
 
 // A demand is the need of this process for connections of a lane.
 type demand struct {
 	wanted       bool      // the worker has work
 	usedAt       time.Time // when a connection was last tried for, or closed
-	lackedAt     time.Time // when a connection was last not possible because all places were in use
-	surplusSince time.Time // since when there are more places than needed; zero if there are not
-	toldUsable   bool      // result of Has that Changed was last signaled for
-	toldYield    bool      // the same of MustYield
+	lackedAt     time.Time // when a connection was last refused because all held places were in use
+	surplusSince time.Time // since when more places are held than needed; zero if they are not
 }
 
-// A hunger is the state of the processes without a place of a lane, this one included.
-type hunger struct {
-	hungrySince time.Time // since when this process has been looking for its first place; zero if it does not
-	calledAt    time.Time // when this process last said so
-	heardAt     time.Time // when another one last said so
-	oldestSince time.Time // since when the oldest one has been looking
-	oldestAt    time.Time // when it said so
-	giveAt      time.Time // when to give a place to the others; zero if none has to be given
-	mustYield   bool      // the worker must release the lane soon
+// A giveBack says which of the held places this process gives back, and when. A place is given
+// back once the open connections fit into the others.
+type giveBack struct {
+	keep      int       // how many places stay; the others are given back
+	leaving   bool      // no place stays
+	restUntil time.Time // the process must not take a place before
+	heldSince time.Time // when it last held none
+	giveAt    time.Time // when to give a place to the hungry; zero if none has to be given
+	mustYield bool      // the worker must release the lane soon, because of the hungry
 }
 
-// A holder is the value of a place.
-type holder struct {
-	session  string // "" if nobody holds it
-	revision uint64
-}
-
-// A place is a place that this process holds.
-type place struct {
-	revision uint64
-	since    time.Time
-	usableAt time.Time // later than since if the hosts have a request rate
-}
+// A usability is the part of the state of a lane of which Places.Changed informs the worker.
+type usability struct{ usable, mustYield bool }
 
 func randN(n int) int { return rand.IntN(n) }
 
-// randomly returns a random duration below d.
+// randomly returns a random duration below d, or 0 if d is not positive.
 func randomly(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -73,21 +88,23 @@ func randomly(d time.Duration) time.Duration {
 	return rand.N(d)
 }
 
+// The holders of the places.
+
+// key returns the key of place i.
 func (l *lane) key(i int) string { return fmt.Sprint(placePrefix, l.name, ".", i) }
 
-// see notes the holder of a place. If it is another session, this process no longer holds the place.
-func (l *lane) see(i int, h holder) {
+// setHolder notes the holder of place i. If its key has changed since this process took the place,
+// the process no longer holds it.
+func (l *lane) setHolder(i int, h holder) {
 	if mine, ok := l.held[i]; ok && mine.revision != h.revision {
-		l.drop(i)
+		l.removeHeld(i)
 	}
 	switch old := l.seen[i].session; {
-	case h.session == "" && old != "": // a hungry process has one to take
+	case h.session == "" && old != "": // a hungry process can take this one
 		l.giveAt, l.mustYield = time.Time{}, false
-	case h.session != "" && h.session != old && !l.hungrySince.IsZero():
-		// The oldest one has got it, and the next one calls.
+	case h.session != "" && h.session != old && !l.hunger.since.IsZero():
 		now := time.Now()
-		l.calledAt = now.Add(l.delay(now, l.lease.plea()/4) - l.lease.plea())
-		l.oldestAt = time.Time{}
+		l.hunger.placeTaken(now, l.takeDelay(now, l.lease.plea()/4), l.lease)
 	}
 	if h == (holder{}) {
 		delete(l.seen, i)
@@ -96,28 +113,21 @@ func (l *lane) see(i int, h holder) {
 	l.seen[i] = h
 }
 
-// hold notes that place i was taken. The previous holder may have sent a request just now, so the
-// first one of this process waits for the time of one request.
-func (l *lane) hold(i int, revision uint64, now time.Time) {
+// addHeld notes that this process has taken place i. The previous holder may have sent a request
+// just now, so the place cannot be used for the time between two requests.
+func (l *lane) addHeld(i int, revision uint64, now time.Time) {
 	if len(l.held) == 0 {
 		l.heldSince, l.usedAt = now, now
 		l.leaving, l.giveAt, l.mustYield = false, time.Time{}, false
 	}
-	l.held[i] = place{revision, now, now.Add(l.interval())}
+	l.held[i] = place{revision, now, now.Add(l.requestInterval())}
 	l.keep = len(l.held)
-	l.lackedAt, l.surplusSince, l.hungrySince = time.Time{}, time.Time{}, time.Time{}
+	l.lackedAt, l.surplusSince = time.Time{}, time.Time{}
+	l.hunger.end()
 }
 
-// interval returns the time between two requests of one place, 0 without a rate.
-func (l *lane) interval() time.Duration {
-	if l.limit.Rate == 0 {
-		return 0
-	}
-	return time.Duration(float64(time.Second) / l.limit.placeRate())
-}
-
-// drop forgets that place i is held.
-func (l *lane) drop(i int) {
+// removeHeld notes that this process does not hold place i, or must not use it.
+func (l *lane) removeHeld(i int) {
 	delete(l.held, i)
 	if len(l.held) == 0 {
 		l.leaving, l.mustYield, l.giveAt = false, false, time.Time{}
@@ -127,33 +137,67 @@ func (l *lane) drop(i int) {
 // forget forgets all held places, because the session has ended.
 func (l *lane) forget() {
 	clear(l.held)
-	l.leaving, l.mustYield, l.giveAt, l.hungrySince, l.takeAt, l.retryAt = false, false, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	l.leaving, l.mustYield, l.giveAt = false, false, time.Time{}
+	l.takeAt, l.retryAt = time.Time{}, time.Time{}
+	l.hunger.end()
 }
 
-// leave makes the lane give all places back.
-func (l *lane) leave(restUntil time.Time) {
-	l.restUntil = restUntil
-	l.leaving = len(l.held) > 0
+// free returns the places that nobody is known to hold.
+func (l *lane) free() (all []int) {
+	for i := range l.limit.places() {
+		if l.seen[i].session == "" {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
-// numbers returns the numbers of the held places that are in use, in order.
-func (l *lane) numbers() []int {
+// takeable returns the places that may be taken: the free ones or, if there are none, those of
+// sessions that may have ended.
+func (l *lane) takeable(maybeDead func(session string) bool) []int {
+	all := l.free()
+	if len(all) > 0 {
+		return all
+	}
+	for i := range l.limit.places() {
+		if _, isMine := l.held[i]; !isMine && maybeDead(l.seen[i].session) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// stray returns a place whose key names the session although the process does not hold it: a call
+// was done, but not confirmed.
+func (l *lane) stray(session string) (i int, ok bool) {
+	for i, h := range l.seen {
+		if _, isHeld := l.held[i]; h.session == session && !isHeld {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// The connections that the held places allow.
+
+// kept returns the numbers of the held places that stay, in order.
+func (l *lane) kept() []int {
+	if l.leaving {
+		return nil
+	}
 	all := make([]int, 0, len(l.held))
 	for i := range l.held {
-		if i < l.limit.places() {
+		if i < l.limit.places() { // else the limit was lowered
 			all = append(all, i)
 		}
 	}
 	slices.Sort(all)
-	if l.leaving {
-		return nil
-	}
 	return all[:min(len(all), l.keep)]
 }
 
-// allowed returns how many connections to each host the held places allow.
+// allowed returns how many connections to each host may be open.
 func (l *lane) allowed(now time.Time) (n int) {
-	for _, i := range l.numbers() {
+	for _, i := range l.kept() {
 		if !now.Before(l.held[i].usableAt) {
 			n += l.limit.worth(i)
 		}
@@ -161,172 +205,100 @@ func (l *lane) allowed(now time.Time) (n int) {
 	return n
 }
 
-// isUsable reports whether work of the lane may begin.
+// isUsable reports whether the worker may begin a file of the lane.
 func (l *lane) isUsable(now time.Time) bool { return !l.mustYield && l.allowed(now) > 0 }
 
-// open returns the most connections that are open to one host.
-func (l *lane) open() (n int) {
+// mostOpen returns how many connections are open to the host with the most.
+func (l *lane) mostOpen() (n int) {
 	for _, a := range l.addrs {
 		n = max(n, a.open)
 	}
 	return n
 }
 
-// needed returns how many of the held places the open connections need.
-func (l *lane) needed() (n int) {
-	open := l.open()
-	for _, i := range l.numbers() {
-		if open <= 0 {
-			break
-		}
-		open -= l.limit.worth(i)
-		n++
+// requestInterval returns the time between two requests of one place, 0 without a rate.
+func (l *lane) requestInterval() time.Duration {
+	if l.limit.Rate == 0 {
+		return 0
 	}
-	return n
+	return time.Duration(float64(time.Second) / l.limit.placeRate())
 }
 
-// isDemanded reports whether somebody here looks for a connection.
-func (l *lane) isDemanded(now time.Time) bool {
-	return l.wanted || len(l.addrs) > 0 && now.Sub(l.usedAt) < l.lease.plea()
-}
+// The demand for places.
 
-// use notes that somebody here looks for a connection, or will soon.
+// use notes that somebody in this process looks for a connection, or will soon.
 func (l *lane) use(now time.Time) {
 	if !l.isDemanded(now) { // the last search has ended long ago
-		l.hungrySince, l.takeAt = time.Time{}, time.Time{}
+		l.takeAt = time.Time{}
+		l.hunger.end()
 	}
 	l.usedAt = now
 }
 
-// lacks reports whether more places would be used.
-func (l *lane) lacks(now time.Time) bool { return now.Sub(l.lackedAt) < l.lease.plea()/2 }
+// isDemanded reports whether the worker has work, or somebody in this process has looked for a
+// connection lately.
+func (l *lane) isDemanded(now time.Time) bool {
+	return l.wanted || len(l.addrs) > 0 && now.Sub(l.usedAt) < l.lease.plea()
+}
 
+// isActive reports whether the lane has something to do: places are held or looked for.
 func (l *lane) isActive(now time.Time) bool { return len(l.held) > 0 || l.isDemanded(now) }
 
-// stray returns a place that the session holds without our knowing: a call was done but not
-// confirmed.
-func (l *lane) stray(session string) (int, bool) {
-	for i, h := range l.seen {
-		if _, ok := l.held[i]; h.session == session && !ok {
-			return i, true
-		}
-	}
-	return 0, false
+// lacksPlaces reports whether more places would be used.
+func (l *lane) lacksPlaces(now time.Time) bool { return now.Sub(l.lackedAt) < l.lease.plea()/2 }
+
+// mayTake reports whether the process may take a place, or another one.
+func (l *lane) mayTake(now time.Time) bool {
+	return !l.leaving && !l.mustYield && !now.Before(l.restUntil) && l.isDemanded(now)
 }
 
-func (l *lane) hasStray(session string) bool {
-	_, ok := l.stray(session)
-	return ok
-}
-
-// surplusPlace returns a place to give back, which is not in use, if the connections do not need it
-// any more.
-func (l *lane) surplusPlace() (int, bool) {
-	used := l.numbers()
-	if len(used) == len(l.held) {
-		return 0, false
-	}
-	worth := 0
-	for _, i := range used {
-		worth += l.limit.worth(i)
-	}
-	if l.open() > worth {
-		return 0, false
-	}
-	for i := range l.held {
-		if !slices.Contains(used, i) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// hear notes that another process has had no place for some time.
-func (l *lane) hear(now time.Time, age time.Duration) {
-	l.heardAt = now
-	if since := now.Add(-age); now.Sub(l.oldestAt) > 2*l.lease.plea() || since.Before(l.oldestSince) {
-		l.oldestSince, l.oldestAt = since, now
-	} else if since.Sub(l.oldestSince) < l.lease.tick() {
-		l.oldestAt = now // the same one again
-	}
-	if len(l.held) == 0 || !l.giveAt.IsZero() || l.mustYield || l.leaving || l.hasFree() || len(l.held) < l.mostHeld() {
-		return
-	}
-	l.giveAt = now
-	if len(l.held) > 1 || !l.wanted { // the others need not do the same; a file ends at a random time anyway
-		l.giveAt = now.Add(randomly(l.lease.tick()))
+// updateHunger notes whether this process is hungry.
+func (l *lane) updateHunger(now time.Time) {
+	switch {
+	case !l.mayTake(now):
+		l.hunger.end()
+	case len(l.held) == 0:
+		l.hunger.begin(now, l.lease)
 	}
 }
 
-// mostHeld returns the largest number of places that a session holds.
-func (l *lane) mostHeld() (most int) {
-	count := make(map[string]int)
-	for _, h := range l.seen {
-		if h.session != "" {
-			count[h.session]++
-			most = max(most, count[h.session])
-		}
+// wantsMore reports whether the process should take a place. A second one must not be taken while
+// others are hungry, and not if the hosts have a request rate.
+func (l *lane) wantsMore(now time.Time) bool {
+	if !l.mayTake(now) {
+		return false
 	}
-	return most
+	isFull := len(l.held) >= l.limit.places()
+	return len(l.held) == 0 ||
+		l.lacksPlaces(now) && l.keep == len(l.held) && l.limit.Rate == 0 && !isFull && !l.hunger.othersAreHungry(now, l.lease)
 }
 
-// isHeard reports whether another process is looking for its first place.
-func (l *lane) isHeard(now time.Time) bool { return now.Sub(l.heardAt) < 5*l.lease.plea()/2 }
-
-// hasFree reports whether a place seems to be free.
-func (l *lane) hasFree() bool {
-	for i := range l.limit.places() {
-		if l.seen[i].session == "" {
-			return true
-		}
+// takeDelay returns how long to wait before taking a free place: at most window for a process
+// without a place, and longer for others.
+func (l *lane) takeDelay(now time.Time, window time.Duration) time.Duration {
+	if len(l.held) > 0 {
+		return window + randomly(window)
 	}
-	return false
+	return l.hunger.takeDelay(now, window, l.lease)
 }
 
-// free returns the places that nobody holds, or else those of sessions that may have ended.
-func (l *lane) free(maybeDead func(session string) bool) (all []int) {
-	for i := range l.limit.places() {
-		if l.seen[i].session == "" {
-			all = append(all, i)
-		}
-	}
-	if len(all) > 0 {
-		return all
-	}
-	for i := range l.limit.places() {
-		if _, mine := l.held[i]; !mine && maybeDead(l.seen[i].session) {
-			all = append(all, i)
-		}
-	}
-	return all
+// The places that are given back.
+
+// leave makes the process give back all places, and take none until restUntil.
+func (l *lane) leave(restUntil time.Time) {
+	l.restUntil = restUntil
+	l.leaving = len(l.held) > 0
 }
 
-// update decides how many places are used, and returns when it has to be asked again.
-func (l *lane) update(now time.Time) time.Duration {
-	held, needed := len(l.held), l.needed()
+// updateGiveBack decides how many of the held places stay, and returns the time until it must be
+// called again.
+func (l *lane) updateGiveBack(now time.Time) time.Duration {
 	next := l.lease.tick()
-	if held == 0 {
+	if len(l.held) == 0 {
 		l.keep = 0
 		return next
 	}
-	switch {
-	case needed >= held || l.lacks(now):
-		l.surplusSince = time.Time{}
-	case l.surplusSince.IsZero():
-		l.surplusSince = now
-	}
-	least := 0
-	if l.isDemanded(now) {
-		least = 1
-	}
-	switch {
-	case l.lacks(now) && !l.isHeard(now): // places that were to be given back are used again
-		l.keep = held
-	case least == 0: // given back with their connections
-		l.keep = min(l.keep, needed)
-	case !l.surplusSince.IsZero() && now.Sub(l.surplusSince) >= l.lease.surplus():
-		l.keep = min(l.keep, max(needed, least))
-	}
+	l.updateKeep(now)
 	if d := l.giveAt.Sub(now); !l.giveAt.IsZero() && d > 0 {
 		return min(next, d)
 	}
@@ -341,63 +313,90 @@ func (l *lane) update(now time.Time) time.Duration {
 	return next
 }
 
-// giveToHungry makes the lane give one place back, because another process has none.
+// updateKeep lowers keep if places have not been needed for a while, and raises it if they are
+// needed again.
+func (l *lane) updateKeep(now time.Time) {
+	held, needed := len(l.held), l.neededPlaces()
+	switch {
+	case needed >= held || l.lacksPlaces(now):
+		l.surplusSince = time.Time{}
+	case l.surplusSince.IsZero():
+		l.surplusSince = now
+	}
+	switch {
+	case l.lacksPlaces(now) && !l.hunger.othersAreHungry(now, l.lease):
+		l.keep = held
+	case !l.isDemanded(now):
+		l.keep = min(l.keep, needed)
+	case !l.surplusSince.IsZero() && now.Sub(l.surplusSince) >= l.lease.surplus():
+		l.keep = min(l.keep, max(needed, 1))
+	}
+}
+
+// neededPlaces returns how many of the held places the open connections need.
+func (l *lane) neededPlaces() (n int) {
+	open := l.mostOpen()
+	for _, i := range l.kept() {
+		if open <= 0 {
+			break
+		}
+		open -= l.limit.worth(i)
+		n++
+	}
+	return n
+}
+
+// placeToGive returns a held place that does not stay, once the open connections fit into the
+// others.
+func (l *lane) placeToGive() (i int, ok bool) {
+	kept := l.kept()
+	if len(kept) == len(l.held) {
+		return 0, false
+	}
+	worth := 0
+	for _, i := range kept {
+		worth += l.limit.worth(i)
+	}
+	if l.mostOpen() > worth {
+		return 0, false
+	}
+	for i := range l.held {
+		if !slices.Contains(kept, i) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// hearHungry notes the signal of a process that has been hungry for age. If no place is free and no
+// session holds more places than this one, this process gives one back, soon.
+func (l *lane) hearHungry(now time.Time, age time.Duration) {
+	l.hunger.hear(now, age, l.lease)
+	isDecided := !l.giveAt.IsZero() || l.mustYield || l.leaving
+	if len(l.held) == 0 || isDecided || len(l.free()) > 0 || len(l.held) < l.seen.mostHeld() {
+		return
+	}
+	l.giveAt = now
+	if len(l.held) > 1 || !l.wanted {
+		// If one process gives a place at once, the others need not. A file ends at a random
+		// time anyway.
+		l.giveAt = now.Add(randomly(l.lease.tick()))
+	}
+}
+
+// giveToHungry begins to give one place back. If it is the only one, it must have been held for
+// lease.hold or be idle, and the files in work end first.
 func (l *lane) giveToHungry(now time.Time) {
-	isIdle := l.open() == 0 && now.Sub(l.usedAt) > l.lease.plea()
+	isIdle := l.mostOpen() == 0 && now.Sub(l.usedAt) > l.lease.plea()
 	switch {
 	case len(l.held) > 1:
 		l.keep = min(l.keep, len(l.held)-1)
 	case !isIdle && now.Sub(l.heldSince) < l.lease.hold():
-		// Too soon. The others will call again.
+		// Too soon. The hungry will send another signal.
 	case l.wanted && !isIdle:
 		l.mustYield = true
 	default:
 		l.leave(now.Add(l.lease.rest()))
 	}
 	l.giveAt = time.Time{}
-}
-
-// wantsMore reports whether the process should take a place.
-func (l *lane) wantsMore(now time.Time) bool {
-	switch {
-	case l.leaving || l.mustYield || now.Before(l.restUntil) || !l.isDemanded(now):
-		l.hungrySince = time.Time{}
-		return false
-	case len(l.held) == 0:
-		if l.hungrySince.IsZero() {
-			l.hungrySince = now
-			l.calledAt = now.Add(-l.lease.plea() + randomly(l.lease.plea()/8)) // soon
-		}
-		return true
-	default:
-		return l.lacks(now) && l.keep == len(l.held) && l.limit.Rate == 0 && len(l.held) < l.limit.places() && !l.isHeard(now)
-	}
-}
-
-// mustCall reports whether to signal that this process has no place. Only the process that has
-// been looking for the longest time calls, so that there is one signal for each lane.
-func (l *lane) mustCall(now time.Time) bool {
-	if now.Sub(l.calledAt) < l.lease.plea() {
-		return false
-	}
-	isOther := now.Sub(l.oldestAt) < 2*l.lease.plea() && !l.hungrySince.Before(l.oldestSince.Add(-l.lease.tick()))
-	if !isOther {
-		l.calledAt = now
-	}
-	return !isOther
-}
-
-// delay returns when to try to take a free place. The process that has been looking for the longest
-// time comes first, and a process that has a place already comes last.
-func (l *lane) delay(now time.Time, window time.Duration) time.Duration {
-	if len(l.held) > 0 {
-		return window + randomly(window)
-	}
-	oldest := max(now.Sub(l.hungrySince), 0)
-	if now.Sub(l.oldestAt) < 5*l.lease.plea() {
-		oldest = max(oldest, now.Sub(l.oldestSince))
-	}
-	noise := max(l.lease.patience(), oldest/3) // many may have begun at the same time
-	age := now.Sub(l.hungrySince) + randomly(noise)
-	return time.Duration(float64(window) * max(0, 1-float64(age)/float64(oldest+noise)))
 }

@@ -32,8 +32,8 @@ func hashLane(hostPort string) string {
 // isHashLane reports whether hosts without a rule of their own share a lane.
 func isHashLane(lane string) bool { return strings.HasPrefix(lane, "h") }
 
-// ruleLane returns the lane of the hosts that a rule is the most exact one for. It is valid as a
-// token of a subject and as a part of a key.
+// ruleLane returns the lane of the hosts for which r is the most exact rule, for example
+// "r-4f2b0c9d11aa37e5". It is valid as a token of a subject and as a part of a key.
 func ruleLane(r HostLimit) string {
 	sum := sha256.Sum256([]byte(r.pattern()))
 	return "r-" + hex.EncodeToString(sum[:8])

@@ -11,7 +11,7 @@ import (
 	"pawl/store"
 )
 
-// version is the version of the messages. Whoever meets a higher one leaves the message to others.
+// version is the version of the messages. A process leaves messages of a higher version to others.
 const version = 1
 
 // ErrNewer reports a message of a newer version of pawl.
@@ -66,7 +66,7 @@ type Problem struct {
 	Error string `json:"err"`
 }
 
-// An Ended says how a file ended. See endedOf and Ended.outcome.
+// An Ended is the outcome of a file in the log. See endedOf and Ended.outcome.
 type Ended struct {
 	ID     string       `json:"n"`
 	File   mirror.Item  `json:"i"` // with the record of the finished file; the Entry is complete only if the file failed. Paths are relative.
@@ -80,7 +80,7 @@ type Ended struct {
 	Raw    [][]byte     `json:"raw,omitempty"`   // the texts as bytes, see store.RawTexts
 }
 
-// A Result is a downloader.Result, whose JSON leaves out what is zero.
+// A Result is a downloader.Result whose JSON leaves out zero fields.
 type Result struct {
 	ID       store.ID         `json:"id,omitempty"`
 	Target   string           `json:"-"`

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A roster says of the sessions of the fleet when each was last seen alive, by the clock of this
-// process, and which have ended. That a session has ended counts for all lanes.
+// A roster records when each session of the fleet was last seen alive, by the clock of this process,
+// and which sessions have ended. All lanes share it.
 type roster struct {
 	lease lease
 	seen  map[string]time.Time // by ID; the zero time if the session has ended

@@ -14,8 +14,8 @@ import (
 	"pawl/downloader"
 )
 
-// A Run is one list, or several, that a fleet fetches. It is the value of a key of the bucket
-// PAWL_RUNS; the key is its ID.
+// A Run is one list, or several, that a fleet fetches. It is the value of a key in the bucket
+// PAWL_RUNS. The key is its ID.
 type Run struct {
 	Version int       `json:"v"`
 	ID      string    `json:"-"`
@@ -25,7 +25,7 @@ type Run struct {
 	State   RunState  `json:"state"`
 
 	Control Control `json:"control"`
-	Now     bool    `json:"now,omitempty"`    // Paused interrupts what is being fetched
+	Now     bool    `json:"now,omitempty"`    // Paused interrupts the running downloads
 	Reason  string  `json:"reason,omitempty"` // of the Control, for people
 	Kind    string  `json:"kind,omitempty"`   // of the error that is the Reason, see errorName; "" for a decision
 
@@ -34,7 +34,7 @@ type Run struct {
 	Limits   HostLimits `json:"limits,omitempty"`
 }
 
-// A RunState says how far the submitter of a run has come.
+// A RunState is the progress of the submitter of a run.
 type RunState string
 
 // The states of a Run.
@@ -44,14 +44,14 @@ const (
 	Complete   RunState = "complete"   // everything has ended, and was reported
 )
 
-// A Control is what workers must do with a run.
+// A Control is an order to the workers of a run.
 type Control string
 
 // The values of Run.Control.
 const (
 	Running   Control = "running"
-	Paused    Control = "paused"    // start nothing
-	Cancelled Control = "cancelled" // interrupt everything, and drop what is queued
+	Paused    Control = "paused"    // begin no file
+	Cancelled Control = "cancelled" // interrupt all downloads, and drop the queue
 )
 
 // Settings are the options of a run that its workers apply.
@@ -79,7 +79,7 @@ const (
 // ErrComplete means that a run has ended.
 var ErrComplete = errors.New("the run has ended")
 
-// ErrOtherTarget means that a run puts its files elsewhere than the caller wants to.
+// ErrOtherTarget means that a run puts its files into another directory than the caller wants.
 var ErrOtherTarget = errors.New("the run has another directory")
 
 // A CancelledError reports that somebody has cancelled the run.
@@ -212,7 +212,7 @@ func ReadRun(ctx context.Context, b Broker, id string) (Run, error) {
 	return decodeRun(id, v.Data)
 }
 
-// ListRuns returns all runs, the oldest first. Those of newer versions are left out.
+// ListRuns returns all runs, the oldest first. Runs of newer versions are left out.
 func ListRuns(ctx context.Context, b Broker) ([]Run, error) {
 	bucket, err := b.Bucket(ctx, runsBucket, 0)
 	if errors.Is(err, ErrNoRun) { // there has never been one, and this user may not create the bucket
@@ -299,8 +299,8 @@ func changeRun(ctx context.Context, b Broker, id string, change func(*Run) error
 	}
 }
 
-// SetControl says what workers must do with a run. now is for Paused: it interrupts what is being fetched. The error is
-// ErrComplete if the run has ended.
+// SetControl gives the workers of a run an order. now is for Paused: the running downloads are interrupted. reason is for
+// people. The error is ErrComplete if the run has ended or is cancelled.
 func SetControl(ctx context.Context, b Broker, id string, c Control, now bool, reason string) error {
 	_, err := changeRun(ctx, b, id, func(r *Run) error {
 		if r.State == Complete || r.Control == Cancelled && c != Cancelled {

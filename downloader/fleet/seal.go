@@ -17,7 +17,7 @@ var (
 	// if its processes have a key.
 	ErrSecrets = errors.New("the entry has header fields or a password, which a queue carries only with a key")
 	// ErrKey reports that the secrets of an entry cannot be read: the key is missing or another one, or
-	// they are those of another entry.
+	// somebody has moved the secrets there from another entry.
 	ErrKey = errors.New("the secrets of the entry cannot be read with this key")
 )
 
@@ -42,10 +42,10 @@ func NewSealer(key []byte) (*Sealer, error) {
 	return &Sealer{aead}, err
 }
 
-// secrets are what is sealed of an entry.
+// secrets are the parts of an entry that are sealed.
 type secrets struct {
 	Header http.Header    `json:"h,omitempty"`
-	URLs   map[int]string `json:"u,omitempty"` // those with a user, by their index
+	URLs   map[int]string `json:"u,omitempty"` // the URLs with a user, by their index
 }
 
 // Seal moves the header fields and the URLs with a user of the entry of an item into Sealed. It changes
@@ -71,8 +71,8 @@ func (s *Sealer) Seal(run string, it *Item) error {
 	return nil
 }
 
-// binding is what sealed secrets are bound to, so that nobody can move them to another run, or to an
-// entry of another host.
+// binding returns the data to which sealed secrets are bound (additional data of the AEAD), so that
+// nobody can move them to another run, or to an entry of another host.
 func binding(run string, it *Item) []byte { return encode([]any{run, it.ID, it.File.Entry.URLs}) }
 
 // Open undoes Seal. The error is ErrKey if that is not possible.

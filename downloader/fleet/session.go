@@ -44,7 +44,7 @@ func (l lease) surplus() time.Duration    { return time.Duration(l) / 6 }       
 
 // SessionOptions are the options of OpenSession. The zero value is valid.
 type SessionOptions struct {
-	Lease  time.Duration // 0: that of the fleet, or DefaultLease if it has none yet
+	Lease  time.Duration // 0: the lease of the fleet, or DefaultLease if it has none yet
 	Dir    string        // state directory, whose lock the caller must hold; "" if there is none
 	Host   string        // name of the machine
 	Worker string        // name of the worker
@@ -164,8 +164,8 @@ func readLease(ctx context.Context, bucket Bucket) (lease, error) {
 	return lease(l), nil
 }
 
-// endPredecessor ends the session whose ID is in the state directory, and writes that of s there.
-// The process of that session has ended, because the caller has the lock of the directory.
+// endPredecessor ends the session whose ID is in the state directory, and writes the ID of s there.
+// The process of the old session has ended, because the caller has the lock of the directory.
 func (s *Session) endPredecessor(ctx context.Context) error {
 	if s.dir == "" {
 		return nil
@@ -279,8 +279,8 @@ func (s *Session) renew(ctx context.Context, valid time.Duration) {
 	}
 }
 
-// findRevision looks why the key of the session has changed: either the broker has forgotten it and
-// the session is lost, or an earlier renewal was done that the broker has not confirmed.
+// findRevision reads the key of the session after a failed renewal. Either the broker has forgotten
+// the key, and the session is lost; or it has done an earlier renewal without confirming it.
 func (s *Session) findRevision(ctx context.Context) {
 	v, err := s.bucket.Get(ctx, sessionPrefix+s.id)
 	switch {
@@ -310,8 +310,8 @@ func (s *Session) Close(ctx context.Context) error {
 	return err
 }
 
-// Sessions returns the live sessions of the fleet, by their names of machine and worker. One that has
-// vanished is among them for up to a lease.
+// Sessions returns the live sessions of the fleet, in the order of their machines and workers. The
+// session of a process that has vanished is among them for up to a lease.
 func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 	places, err := b.Bucket(ctx, placesBucket, 0)
 	if errors.Is(err, ErrNoRun) { // as below, and this user may not create it

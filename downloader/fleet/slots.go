@@ -8,21 +8,20 @@ import (
 	"pawl/downloader/transport"
 )
 
-// An address is a host and port that connections are open to, or wanted. Everything is guarded by
-// Places.mu.
+// An address is a host and port with open or wanted connections. Everything is guarded by Places.mu.
 type address struct {
 	lane  *lane
 	open  int // connections
 	users map[*slots]struct{}
 
-	// Requests to a host with a request rate have had their turns while there was no place. Their
-	// connections are opened one after the other, at the rate, not before nextAt.
+	// backlog is set if requests to a host with a request rate wait for a place. The limiter of
+	// the rate has let them pass already, so the place must open their connections at the rate.
 	backlog bool
-	nextAt  time.Time
+	nextAt  time.Time // the next connection of the backlog must not be opened before
 }
 
-// await notes that a request waits for a place or for the broker.
-func (a *address) await() {
+// addToBacklog notes that a request waits for a place or for the broker.
+func (a *address) addToBacklog() {
 	if a.lane.limit.Rate > 0 && a.open == 0 && !a.backlog {
 		a.backlog, a.nextAt = true, time.Time{}
 	}
@@ -41,12 +40,12 @@ func (a *address) opened(now time.Time, interval time.Duration) {
 type slots struct {
 	places *Places
 	addr   string
-	most   int
+	most   int // open at the same time
 
 	// guarded by Places.mu
-	held      map[*slot]struct{}
-	heldSince time.Time // when held was last empty
-	failedAt  time.Time // when Try last failed because other users of the address have all
+	held      map[*slot]struct{} // the open connections
+	heldSince time.Time          // when held was last empty
+	failedAt  time.Time          // when Try last failed because the places allow no more; zero after a success
 }
 
 // A slot is a connection that may be open.
@@ -56,13 +55,13 @@ type slot struct{ slots *slots }
 // Several users of one address share the connections that the places allow. If the process has no place of the lane,
 // Try makes it look for one.
 func (p *Places) Slots(addr string, n int) transport.Slots {
-	if strings.HasSuffix(addr, " small") { // further ones for small files would exceed the limit
+	if strings.HasSuffix(addr, " small") { // additional connections for small files would exceed the limit
 		n = 0
 	}
 	return &slots{places: p, addr: exactly(addr).hostPort(), most: n, held: make(map[*slot]struct{})}
 }
 
-// address returns the address of s, which must be in use from now on. The caller must hold mu.
+// address returns the address of s, and makes s a user of it until s.Close. The caller must hold mu.
 func (s *slots) address() *address {
 	p := s.places
 	a := p.addrs[s.addr]
@@ -87,7 +86,8 @@ func (s *slots) Try() (io.Closer, bool) {
 	return taken, true
 }
 
-// try takes a slot. full means that the caller must call Places.full.
+// try takes a slot, nil if there is none. full means that the caller must call Places.full with
+// limit.
 func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	p := s.places
 	p.mu.Lock()
@@ -102,13 +102,13 @@ func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	case len(s.held) >= s.most:
 		return nil, false, limit
 	case !p.isFresh():
-		a.await()
+		a.addToBacklog()
 		return nil, false, limit
 	case a.open >= l.allowed(now):
 		l.lackedAt, s.failedAt = now, now
-		a.await()
+		a.addToBacklog()
 		notify(p.kick)
-		full = len(l.held) > 0 && !l.hasFree() && !p.told[s.addr] && len(p.told) < maxTold
+		full = len(l.held) > 0 && len(l.free()) == 0 && !p.told[s.addr] && len(p.told) < maxTold
 		if full {
 			p.told[s.addr] = true
 		}
@@ -119,14 +119,15 @@ func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	if len(s.held) == 0 {
 		s.heldSince = now
 	}
-	a.opened(now, l.interval())
+	a.opened(now, l.requestInterval())
 	taken = &slot{s}
 	s.held[taken] = struct{}{}
 	s.failedAt = time.Time{}
 	return taken, false, limit
 }
 
-// mustLeaveOne reports whether another user of the address has no connection, and waits for one.
+// mustLeaveOne reports whether this user must leave a connection to another user of the address, who
+// waits for its first one.
 func (s *slots) mustLeaveOne(a *address, now time.Time) bool {
 	if len(s.held) == 0 {
 		return false
@@ -162,8 +163,7 @@ func (s *slots) released(n int) {
 }
 
 // Share returns how many connections may be open now: as many as the held places and the free ones
-// allow. It is 0 if the session is lost or the places are gone, and then all
-// connections must be closed.
+// allow. It is 0 if the session or the places are lost, and then all connections must be closed.
 func (s *slots) Share() int {
 	p := s.places
 	p.mu.Lock()
@@ -188,15 +188,13 @@ func (s *slots) Share() int {
 		return min(held, max(1, s.most-1))
 	}
 	share := held + allowed - a.open
-	if l.limit.Rate > 0 && len(l.held) > 0 || l.isHeard(now) || l.mustYield || l.leaving {
+	if l.limit.Rate > 0 && len(l.held) > 0 || l.hunger.othersAreHungry(now, l.lease) || l.mustYield || l.leaving {
 		return min(s.most, share)
 	}
-	for i := range l.limit.places() {
-		if l.seen[i].session == "" {
-			share += l.limit.worth(i)
-			if l.limit.Rate > 0 { // one place at most
-				break
-			}
+	for _, i := range l.free() {
+		share += l.limit.worth(i)
+		if l.limit.Rate > 0 { // one place at most
+			break
 		}
 	}
 	return min(s.most, share)

@@ -14,8 +14,8 @@
 // refusal lowers the granted number to the connections that are left, and no further one is
 // opened for a penalty time, which doubles with each refusal. After that, one connection more
 // than granted is tried. If all of several connections fail at once and the server then responds
-// again, it may have stood still, or it may have banned us for their number; nobody can tell. So half
-// of them are used from then on, and more are tried later.
+// again, it may have stood still, or it may have banned us for their number. Both look the same. So
+// half of them are used from then on, and more are tried later.
 //
 // # First and further connections
 //

@@ -110,7 +110,8 @@ func (l *limit) servedSmall() bool {
 	return true
 }
 
-// endSmall ends what servedSmall has allowed, because the host serves a large file or refuses one.
+// endSmall withdraws the connections for small files (servedSmall), because the host serves a large file
+// or refuses a connection.
 func (l *limit) endSmall() {
 	if !l.isHTTP2 {
 		l.small, l.granted = 0, min(l.granted, l.ceiling)

@@ -8,11 +8,11 @@ import (
 	"pawl/chunk"
 )
 
-// ControlSuffix is what aria2 adds to the name of a file for the name of its control file.
+// ControlSuffix is the suffix that aria2 adds to the name of a file for its control file.
 const ControlSuffix = ".aria2"
 
-// MaxControl is the size of the largest control file that is read, in bytes. That of a file of
-// 16 TiB in pieces of 1 MiB has 2 MiB.
+// MaxControl is the size of the largest control file that is read, in bytes. A file of 16 TiB in
+// pieces of 1 MiB has a control file of 2 MiB.
 const MaxControl = 16 << 20
 
 // inFlightBlock is the length of the blocks of a piece that aria2 has not finished, in bytes

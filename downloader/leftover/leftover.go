@@ -1,7 +1,7 @@
-// Package leftover knows what other programs leave of a download that they did not finish: the
-// names of their partial files, the control file of aria2, and the holes of a file that was filled
-// in several places at once. It compares nothing with a server, so its results are guesses that
-// the caller must prove.
+// Package leftover finds out which bytes of an unfinished download of another program are there. It
+// knows the names of the partial files of browsers and download managers, reads the control file of
+// aria2, and finds the holes of a file that was filled in several places at once. It compares nothing
+// with a server, so its results are guesses that the caller must prove.
 package leftover
 
 import (
@@ -54,11 +54,11 @@ func IsSalted(name, base string) bool {
 	return begins && ends && len(salt) == saltLength && !strings.ContainsAny(salt, ". ")
 }
 
-// Unconfirmed begins the names of partial files of Chrome that do not tell the name of the file.
+// Unconfirmed begins the names of partial files of Chrome that do not contain the name of the file.
 const Unconfirmed = "Unconfirmed "
 
 // IsUnconfirmed reports whether name is, for example, "Unconfirmed 123456.crdownload": Chrome names a
-// partial file so until it knows, or the user has said, what the file is called.
+// partial file so until the name of the file is known from the server or the user.
 func IsUnconfirmed(name string) bool {
 	number, begins := strings.CutPrefix(name, Unconfirmed)
 	number, ends := strings.CutSuffix(number, ".crdownload")

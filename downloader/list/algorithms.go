@@ -49,8 +49,8 @@ type kind struct {
 func (k kind) isKnown() bool { return slices.Contains(algorithms, k.name) }
 
 // kinds maps the names of algorithms, as normalizeKind returns them, to the algorithms.
-// Those that pawl cannot compute are here because a digest of the same length must not be
-// taken for one that it can.
+// Algorithms that pawl cannot compute are here, too, because their digests must not be taken for digests
+// of a known algorithm with the same length.
 var kinds = map[string]kind{
 	"md5": {"md5", 32}, "sha1": {"sha1", 40}, "sha160": {"sha1", 40},
 	"sha224": {"sha224", 56}, "sha256": {"sha256", 64}, "sha384": {"sha384", 96}, "sha512": {"sha512", 128},
@@ -234,7 +234,7 @@ func parseSumValue(text string) (chunk.Sum, error) {
 	return chunk.Sum{}, errNotDigest
 }
 
-// addSum adds a digest to those that are known of the file, of which the strongest is kept.
+// addSum adds a digest of the file. The strongest digest is kept.
 func (e *Entry) addSum(sum chunk.Sum) error {
 	if conflict(e.Sum, sum) {
 		return fmt.Errorf("has two different %s digests", sum.Algorithm())

@@ -315,7 +315,7 @@ type checksumListReader struct {
 	err     error // a file name cannot be resolved
 
 	survey  *sumSurvey       // nil if the list can be read only once
-	take    func(digestLine) // what to do with the lines about a file in place of yielding an entry; may be nil
+	take    func(digestLine) // receives the lines about a file, and no entry is yielded; nil to yield entries
 	weakest int              // strength of the weakest digest so far
 }
 
@@ -358,7 +358,7 @@ func (r *checksumListReader) end() error {
 }
 
 // maxProse is how many lines of prose a checksum file may have without a warning, if they
-// are more than its digests. Those of known distributions have up to 30.
+// are more than its digests. The checksum files of known distributions have up to 30.
 const maxProse = 100
 
 // add takes a line with a digest or a size.

@@ -13,7 +13,7 @@ type command struct {
 	out  string // the name of the file, "" if the line gives none
 }
 
-// An outOption says how a program is told the name of the file.
+// An outOption is the option of a program for the name of the file.
 type outOption struct {
 	short string // a letter, which may be the last of several in one argument
 	long  string // without the dashes

@@ -149,7 +149,7 @@ func (r *curlReader) flush() {
 	r.waiting, r.outputs = nil, nil
 }
 
-// outputPart matches the place in an output for what the n-th pattern of the URL stands for.
+// outputPart matches "#n" in an output: the value of the n-th pattern of the URL.
 var outputPart = regexp.MustCompile(`#[1-9]`)
 
 func (r *curlReader) add(e Entry, out string) {

@@ -362,5 +362,5 @@ func sidecarTarget(list string) (string, error) {
 // digestExtensions are the extensions of checksum files that name no algorithm.
 var digestExtensions = []string{".sha", ".sum", ".sums", ".checksum", ".checksums", ".digest", ".digests", ".hash"}
 
-// fileExtension matches the end of a name that is one file's, and not that of a release.
+// fileExtension matches the end of the name of a file, and not of a release such as "v1.2.3".
 var fileExtension = regexp.MustCompile(`\.[A-Za-z0-9]{0,4}[A-Za-z][A-Za-z0-9]{0,4}$`)

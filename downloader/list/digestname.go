@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A digestName is what the name of a key or a column says about its values.
+// A digestName is the meaning of the values of a key or a column, by its name.
 type digestName int
 
 const (
 	otherName  digestName = iota // they are no digests
 	digestOf                     // they are digests of the file
-	digestLike                   // they look like digests, but of what is not known, such as commit_sha
+	digestLike                   // they look like digests, but of something unknown, such as commit_sha
 )
 
 // digestWords may stand around the name of an algorithm, or form a name together: "file_hash",
@@ -29,9 +29,9 @@ var digestHints = strings.Fields(`md5 sha hash checksum digest integrity crc adl
 // digestPattern matches names that may be of digests.
 var digestPattern = regexp.MustCompile(`md5|sha[-_ ]?[1235]|(^|[-_ ])sha($|[-_ ])|hash|checksum|digest|integrity`)
 
-// digestNameOf returns what a name says about its values, and the algorithm that it names,
-// "" for none. The name must be in lower case.
-func digestNameOf(name string) (algorithm string, what digestName) {
+// digestNameOf returns the meaning of a name, and the algorithm that it names, "" for none. The name must
+// be in lower case.
+func digestNameOf(name string) (algorithm string, meaning digestName) {
 	if k, ok := kindOf(name); ok {
 		return k.name, digestOf
 	}

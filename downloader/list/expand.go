@@ -22,8 +22,8 @@ const maxExpanded = 1_000_000_000
 //	[001-100:2]   every second number, padded with zeros to the width of the first
 //	[a-z]         letters, all lower or all upper case
 //
-// All other braces and brackets are literal text, for example those of an IPv6 address, of
-// ?id={1F2A} or of ?data[0]=["a","b"]. In %7Ba,b%7D they are literal too. A range whose end is
+// All other braces and brackets are literal text, for example in an IPv6 address, in
+// ?id={1F2A} or in ?data[0]=["a","b"]. In %7Ba,b%7D they are literal too. A range whose end is
 // before its beginning is an error, and so is a pattern for more than a billion URLs.
 func Expand(url string) (iter.Seq[string], error) {
 	p, err := parsePattern(url)

@@ -18,7 +18,7 @@ import (
 	"pawl/downloader/weburl"
 )
 
-// A Page says where an HTML page was fetched, and which of its links are wanted.
+// A Page describes the source of an HTML page, and selects its links.
 //
 // Read takes an HTML page for the index of a directory if the path of its URL ends in a slash, or if
 // Options.Format is Index, and if its text looks like one: see indexJudge. Then the files that it
@@ -80,7 +80,8 @@ func isHTML(r *bufio.Reader) bool {
 	}
 }
 
-// A peekReader reads what the buffer of a bufio.Reader can hold, without consuming it.
+// A peekReader reads the next bytes of a bufio.Reader, as many as its buffer can hold, without consuming
+// them.
 type peekReader struct {
 	r   *bufio.Reader
 	off int
@@ -163,9 +164,9 @@ func (c *collector) readIndex(text *bufio.Reader) error {
 	return nil
 }
 
-// decodePage returns the text of a page in UTF-8. Its encoding is the one of the response, or else the
-// one that the page declares; without either, its bytes are passed as they are. The text begins with
-// ASCII, or it would not be known as HTML, so that a declaration of UTF-16 must be wrong.
+// decodePage returns the text of a page in UTF-8. The response names its encoding, or else the page
+// itself; without either, its bytes are passed as they are. The text begins with ASCII, because it is
+// known as HTML, so a declaration of UTF-16 must be wrong.
 func decodePage(text *bufio.Reader, declared string) io.Reader {
 	contentType := "text/html"
 	if declared != "" && !strings.HasPrefix(strings.ToLower(declared), "utf-16") {
@@ -242,7 +243,7 @@ func (r *indexReader) startTag() {
 		if method, _ := r.attribute("method"); strings.EqualFold(method, "post") {
 			r.judge.mark(posts)
 		}
-	case "noscript": // what it shows without scripts may be the index
+	case "noscript": // its content may be the index
 		r.z.NextIsNotRawText()
 	case "script", "style":
 		r.inner = element

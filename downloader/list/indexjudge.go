@@ -36,7 +36,7 @@ type indexJudge struct {
 	marks    indexMark
 	heading  heading
 	children int // links to children that were judged
-	named    int // those of them that an index may have
+	named    int // of children: the links that an index may have
 }
 
 // An indexMark is a set of properties of a page.

@@ -156,8 +156,8 @@ func (r *jsonReader) skipLongLine([]byte) {}
 
 func (r *jsonReader) end() error { return nil }
 
-// urlKeys are the keys of the URL of a file; the first that is there counts. Those of GitHub, which has
-// a page for programs under "url", come first.
+// urlKeys are the keys of the URL of a file; the first that is there counts. The keys of GitHub come
+// first, because GitHub has a page for programs under "url".
 var urlKeys = []string{"browser_download_url", "download_url", "downloadurl", "download_link", "file_url", "fileurl", "contenturl", "content_url", "url", "uri", "href", "link"}
 
 // linkKeys are the keys of the URL of a file in an object "links", as Zenodo and OSF have.

@@ -45,14 +45,14 @@ var entryLists = setOf(`files data items entries assets results urls hits resour
 const maxNestedLists = 8
 
 // A jsonScanner splits JSON into its entries: the objects, strings and other values that are
-// outside of any object, and those in an array with one of the keys of entryLists, such as
-// {"files":[...]}, if the first of them is an entry. What else is in an object around entries is
+// outside of any object, and the values in an array with one of the keys of entryLists, such as
+// {"files":[...]}, if the first of them is an entry. All other values in an object around entries are
 // dropped. It skips brackets, commas and white space between entries. It holds a path of at
 // most maxNestedLists values, each of at most maxEntry bytes.
 type jsonScanner struct {
 	r       *bufio.Reader
 	line    int                               // number of the line, from 1
-	entry   func(value []byte, line int) bool // takes an entry, nil for one that is too long, and the line on which it begins; false stops
+	entry   func(value []byte, line int) bool // takes an entry, nil if it is too long, and the line on which it begins; false stops
 	isEntry func(value []byte) bool           // reports whether a value has a URL
 	value   []byte                            // the open values
 	length  int                               // of the open values, with the bytes that are not kept
@@ -82,22 +82,22 @@ func (s *jsonScanner) values(arrays, depth int) error {
 				return nil
 			}
 		case b != ',' && b != '\n' && !isBlank(b):
-			if err := s.one(b, depth); err != nil {
+			if err := s.readValue(b, depth); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// one reads the value that begins with first and passes on its entries. It leaves the open values
+// readValue reads the value that begins with first and passes on its entries. It leaves the open values
 // as they were.
-func (s *jsonScanner) one(first byte, depth int) error {
+func (s *jsonScanner) readValue(first byte, depth int) error {
 	line, begin, beginLength, limit := s.line, len(s.value), s.length, s.limit
 	s.limit, s.empty = begin+maxEntry, false
 	s.add(first)
 	wrapper, err := s.scan(first, depth)
 	if err == nil && !wrapper {
-		err = s.pass(s.value[begin:], s.length-beginLength, line)
+		err = s.passEntry(s.value[begin:], s.length-beginLength, line)
 	}
 	s.value, s.length, s.limit = s.value[:begin], beginLength, limit
 	if err == io.EOF {
@@ -106,8 +106,8 @@ func (s *jsonScanner) one(first byte, depth int) error {
 	return err
 }
 
-// pass passes on an entry of this length.
-func (s *jsonScanner) pass(value []byte, length, line int) error {
+// passEntry passes on an entry of this length.
+func (s *jsonScanner) passEntry(value []byte, length, line int) error {
 	if length > maxEntry {
 		value = nil
 	} else if s.empty && !s.isEntry(value) {
@@ -195,7 +195,7 @@ func (s *jsonScanner) scanList(key string, depth int) (wrapper bool, err error) 
 	}
 	if length := s.length - beginLength; !wrapper && length <= maxEntry && s.isEntry(s.value[begin:]) {
 		wrapper = true
-		err = s.pass(s.value[begin:], length, line)
+		err = s.passEntry(s.value[begin:], length, line)
 	}
 	s.limit = limit
 	if err != nil {
@@ -233,8 +233,8 @@ func (s *jsonScanner) skip(first byte) error {
 	}
 }
 
-// skipNested reads up to the bracket that closes the one that opened. The other kind of brackets does not
-// count, so that a fault in an entry ends with it.
+// skipNested reads up to the bracket that closes open, which has been read. The other kind of brackets
+// does not count, so that a fault in an entry ends with it.
 func (s *jsonScanner) skipNested(open byte) error {
 	for depth := 1; depth > 0; {
 		b, err := s.readByte()

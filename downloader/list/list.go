@@ -118,7 +118,7 @@ type Options struct {
 	Base string
 	// Glob makes the URLs of all lists but checksum files and Metalinks patterns, as Expand describes.
 	Glob bool
-	// Page says where the text was fetched. With it, an HTML page may be an index page; without
+	// Page describes the source of the text. With it, an HTML page may be an index page; without
 	// it, a web page is an error.
 	Page *Page
 	// MaxBytes limits the text after gzip is undone; reading fails beyond it. It
@@ -138,8 +138,8 @@ type Options struct {
 // without its checksum or under another name than its list says.
 //
 // The sequence must be iterated only once, since that consumes r. If r is an io.Seeker, a checksum
-// file is read several times from where r is, so that each file has its strongest digest, wherever
-// that stands. Otherwise a file has the strongest of its first lines in a row, with a warning if
+// file is read several times from the present position of r, so that each file has its strongest digest,
+// on whatever line. Otherwise a file has the strongest of its first lines in a row, with a warning if
 // stronger digests come later.
 func Read(name string, r io.Reader, o Options) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {

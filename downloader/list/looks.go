@@ -33,7 +33,7 @@ func (e *CompressedError) Error() string { return "is compressed; only gzip can 
 
 // Check reports why a text cannot be a list, by its first bytes, so that nobody downloads or reads
 // all of a large file in vain. It returns nil if the text may be a list. whole reports whether
-// beginning is the whole text. The name and the options are those of Read.
+// beginning is the whole text. The name and the options are as for Read.
 func Check(name string, beginning []byte, whole bool, o Options) error {
 	for _, c := range compressions {
 		if bytes.HasPrefix(beginning, []byte(c.magic)) {

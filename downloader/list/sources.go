@@ -77,9 +77,9 @@ func isNameBeside(u, word string) bool {
 	return strings.Contains(word, "/") || isWhole && fileExtension.MatchString(word)
 }
 
-// dropOther drops the fields that are no URLs from those of the current entry, such as the name
-// of a sample, unless they can be relative URLs or there is nothing else. A path beside a
-// single URL is that of the file.
+// dropOther drops the fields of the current entry that are no URLs, such as the name of a sample,
+// unless they can be relative URLs or there is nothing else. A path beside a single URL is the path
+// of the file.
 func (r *aria2Reader) dropOther() {
 	e := &r.entry
 	if r.c.base != nil || !slices.ContainsFunc(e.URLs, isURL) {

@@ -96,8 +96,8 @@ func (c *collector) eachDigest(reopen func() (*lineScanner, error), found func(d
 	quiet.eachLine(lines, r)
 }
 
-// reopener returns a function that reads the text of r again from where r is now, nil if r can be
-// read only once.
+// reopener returns a function that reads the text of r again from its present position, nil if r can
+// be read only once.
 func (c *collector) reopener(r io.Reader) func() (*lineScanner, error) {
 	s, ok := r.(io.Seeker)
 	if !ok {

@@ -122,7 +122,7 @@ func (r *sumsBuilder) end() error {
 	return requireDigests(r.c.name, len(r.sums.lines))
 }
 
-// add adds the digest of a line. A line without one that pawl can compute says nothing.
+// add adds the digest of a line. A line without a known algorithm is ignored.
 func (r *sumsBuilder) add(d digestLine) {
 	if d.name == "" {
 		var err error

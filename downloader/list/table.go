@@ -52,7 +52,7 @@ func (r *tableReader) parseLine(text []byte, n int) {
 	r.parseRows(false)
 }
 
-// parseRows parses the held lines, except for those of a row that may go on in the next line. After
+// parseRows parses the held lines, except for the lines of a row that may go on in the next line. After
 // the last line, and after too many, a row without its closing quotation mark is a problem of its first
 // line only.
 func (r *tableReader) parseRows(last bool) {
@@ -363,7 +363,7 @@ const (
 	pathColumn
 	sizeColumn
 	sumColumn
-	unclearColumn // may have digests, but of what is not known
+	unclearColumn // may have digests, but of something unknown
 )
 
 // A column is a column of a table, as its name describes it.
@@ -387,8 +387,8 @@ var (
 	pathNames = strings.Fields(`path out output local_path destination dest save_as file_path filepath filename file_name file name`)
 	sizeNames = setOf(`size bytes filesize file_size length content_length`)
 	sumNames  = setOf(`checksum hash digest`)
-	// urlSuffixes are the suffixes of columns with URLs. Those of ENA are true: a row has the
-	// same data as fastq_ftp, submitted_ftp and sra_ftp.
+	// urlSuffixes are the suffixes of columns with URLs. The value is true for suffixes of ENA, where
+	// a row has the same data as fastq_ftp, submitted_ftp and sra_ftp.
 	urlSuffixes = map[string]bool{"url": false, "uri": false, "link": false, "https": true, "http": true, "ftp": true}
 	// pageSubjects are the subjects of URLs that are for people.
 	pageSubjects = setOf(`homepage home web page project license info`)
@@ -425,15 +425,15 @@ func parseHeader(line, separator string) columns {
 	if !hasURL || separator != "\t" && known < 2 {
 		return nil
 	}
-	// The files of FASTQ are those that people use, so they come first.
+	// FASTQ files come first, because people use them most.
 	slices.SortStableFunc(all, func(a, b column) int {
 		return -cmp.Compare(btoi(a.subject == "fastq"), btoi(b.subject == "fastq"))
 	})
 	return all
 }
 
-// resolveSubjects decides what columns with digests are about whose subject has no URL: all files of
-// the row, as hash_md5 and checksum_sha256, or something that is not known.
+// resolveSubjects finds the subjects of columns with digests if there is no URL with the same subject:
+// either all files of the row, as for hash_md5 and checksum_sha256, or something unknown.
 func (all columns) resolveSubjects() {
 	for i, c := range all {
 		if c.role != sumColumn || c.subject == "" || slices.ContainsFunc(all, func(u column) bool { return u.role == urlColumn && u.subject == c.subject }) {

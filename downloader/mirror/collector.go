@@ -96,7 +96,7 @@ func (c *collector) send(ctx context.Context, it *Item) error {
 	if err != nil {
 		return err
 	}
-	if isAwaited, err := c.await(key, b); !isAwaited {
+	if isAwaited, err := c.markAwaited(key, b); !isAwaited {
 		return err
 	}
 	c.unflushed = true
@@ -106,9 +106,9 @@ func (c *collector) send(ctx context.Context, it *Item) error {
 	return nil
 }
 
-// await records that a file has no outcome. It returns false if it has one, which collect reports, or
+// markAwaited records that a file has no outcome. It returns false if it has one, which collect reports, or
 // after an error.
-func (c *collector) await(key uint64, item []byte) (bool, error) {
+func (c *collector) markAwaited(key uint64, item []byte) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
@@ -138,7 +138,7 @@ func (c *collector) forget(key uint64) bool {
 	return ok
 }
 
-// flush makes what was sent durable.
+// flush makes the sent files durable.
 func (c *collector) flush(ctx context.Context) error {
 	if !c.unflushed {
 		return nil
@@ -191,7 +191,7 @@ func (c *collector) pull(ctx context.Context) {
 			break
 		}
 		if err == nil {
-			err = c.arrive(ctx, o)
+			err = c.takeOutcome(ctx, o)
 		}
 		if ctx.Err() != nil {
 			break
@@ -207,8 +207,8 @@ func (c *collector) pull(ctx context.Context) {
 	c.changed.Broadcast()
 }
 
-// arrive takes an outcome. It waits while there are many that are not reported yet.
-func (c *collector) arrive(ctx context.Context, o Outcome) error {
+// takeOutcome takes an outcome. It waits while there are many that are not reported yet.
+func (c *collector) takeOutcome(ctx context.Context, o Outcome) error {
 	key, err := parseKey(o.Key)
 	if err != nil {
 		return err
@@ -362,7 +362,7 @@ func (c *collector) completeRecord(o *Outcome, lists store.Lists) error {
 	return nil
 }
 
-// unrecorded returns those of records that the state file does not have in the same or a later version.
+// unrecorded returns the records that the state file does not have in the same or a later version.
 func (c *collector) unrecorded(records []store.Record) (missing []store.Record, err error) {
 	for batch := range slices.Chunk(records, maxLookupBatch) {
 		targets := make([]string, len(batch))
@@ -410,7 +410,7 @@ func (c *collector) reportRest() {
 	detached := c.detached
 	c.mu.Unlock()
 	if detached {
-		c.report.addPending(len(offsets))
+		c.report.update(func(n *Counts) { n.Pending += len(offsets) }) // without outcomes: other processes fetch them
 		return
 	}
 	for _, off := range offsets {

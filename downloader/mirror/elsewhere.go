@@ -34,11 +34,11 @@ type Elsewhere interface {
 	// In an Outcome,
 	//
 	//   - Key must be the Item.Key of the file;
-	//   - Path is "", or the absolute path if it is not that of the item, because the server has named
-	//     the file;
+	//   - Path is "", or the absolute path if it differs from the path of the item, because the server
+	//     has named the file;
 	//   - Entry and SumBy are not used; the run sets them from the item;
-	//   - Record must be that of the finished file if the file is Fetched, Current or Unchanged. The run
-	//     adds the lists that claim the file, and records it before it reports the outcome;
+	//   - Record must be the record of the finished file if the file is Fetched, Current or Unchanged.
+	//     The run adds the lists that claim the file, and records it before it reports the outcome;
 	//   - Result should be complete, because the report of the run shows it, and Rounds must be set.
 	//
 	// An outcome may come before Send was called for its file, which is then no longer called; the run

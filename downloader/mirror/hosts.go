@@ -123,8 +123,8 @@ func (h *host) noteResult(err error) (rests, changed bool) {
 	return rests, rests || h.responded
 }
 
-// inNextRound returns the host as a new round begins with it: one that has refused files is on
-// probation, and nothing is known of others.
+// inNextRound returns the state of the host at the beginning of a new round: a host that has refused
+// files is on probation, and nothing is known of others.
 func (h *host) inNextRound() *host {
 	return &host{probation: h.rest != nil && !isHostError(h.rest.err)}
 }

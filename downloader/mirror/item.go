@@ -79,7 +79,7 @@ func (it *Item) sources() []string {
 	return urls
 }
 
-// isOthers reports whether the path, which the entry does not name itself, is that of another file, which
+// isOthers reports whether the path, which the entry does not name itself, belongs to another file, which
 // other lists or nobody claims.
 func (it *Item) isOthers() bool {
 	r := it.Record

@@ -27,6 +27,14 @@
 // Lists may have millions of entries. A queue that outgrows 4 MiB continues in a temporary file, so
 // memory grows only by 15 to 25 bytes for each path that the lists name, by 8 to 16 bytes for each
 // file to fetch, and by about 100 bytes for each host that has such files.
+//
+//	mirror.go     Options, Outcome, Counts; run.go, Run
+//	reader.go     reads lists; namer.go, naming.go, pathset.go, names of files; item.go, Item
+//	ledger.go     looks up and claims files in the state file; moved.go, moved directories
+//	scheduler.go  chooses the next item; queue.go, spool.go, waiting items; hosts.go, rests of hosts
+//	fetcher.go    fetches an item; end.go, failures that end the run
+//	elsewhere.go  Elsewhere; collector.go, outcomes of other processes; worker.go, Worker
+//	prune.go      deletes files; limit.go, how many; shard.go, Shard; report.go, counts and callbacks
 package mirror
 
 import (
@@ -172,7 +180,7 @@ type Counts struct {
 
 	Gone     int   // of Failed: the server says for good that the file is not there, with HTTP error 404 or 410
 	Problems int   // errors in the lists, without warnings
-	Clashes  int   // files whose names by their URLs are those of other files
+	Clashes  int   // files whose names by their URLs other files have, too
 	ToRetry  int   // files that wait for the next round
 	LeftOut  int   // files of earlier runs that Prune keeps because their lists, as they were read, do not cover them
 	Bytes    int64 // received bytes

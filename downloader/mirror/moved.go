@@ -10,7 +10,7 @@ import (
 	"pawl/store"
 )
 
-// maxMoveScans is how often a run reads the whole ledger to find out from where a directory was
+// maxMoveScans is how often a run reads the whole ledger to find the old path of a directory that was
 // moved. A guess: one scan finds the directory, unless the first files were not in it. At double,
 // a run with a million finished files may read them for ten more seconds.
 const maxMoveScans = 3

@@ -60,8 +60,8 @@ func newNamer(o Options) *namer {
 	return &namer{dir: o.Dir, how: o.Naming, given: make(map[string]string), next: make(map[string]int)}
 }
 
-// recall takes over the names that earlier runs have given.
-func (n *namer) recall(st *store.Store) error {
+// loadNames takes over the names that earlier runs have given.
+func (n *namer) loadNames(st *store.Store) error {
 	records, err := st.ByURLBelow(n.dir)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (n *namer) name(e list.Entry) (named list.Entry, byURL bool) {
 		return e, false
 	}
 	named = e
-	named.Out = n.plain(e)
+	named.Out = n.nameByURL(e)
 	if rel, err := localPath(n.dir, named); err == nil && n.clashes[rel] != nil {
 		if name := n.clashes[rel].names[weburl.Key(e.URLs[0])]; name != "" && name != rel {
 			named.Dir, named.Out = "", filepath.ToSlash(name)
@@ -123,21 +123,21 @@ func (n *namer) name(e list.Entry) (named list.Entry, byURL bool) {
 	return e, false
 }
 
-// plain returns the name of an entry by its URL alone.
-func (n *namer) plain(e list.Entry) string {
+// nameByURL returns the name of an entry by its URL alone.
+func (n *namer) nameByURL(e list.Entry) string {
 	if n.how.Tree {
 		return downloader.TreePath(e.URLs[0], n.how.CutDirs)
 	}
 	return downloader.FilenameFromURL(e.URLs[0])
 }
 
-// another returns the next name for an entry whose path rel is taken by another URL.
-func (n *namer) another(rel string) string {
+// nextName returns the next name for an entry whose path rel is taken by another URL.
+func (n *namer) nextName(rel string) string {
 	n.next[rel]++
 	return downloader.NumberedName(rel, n.next[rel])
 }
 
-// scan reads a list for its names, and assigns those that clash. It returns how many these are. read
+// scan reads a list for its names, and assigns the names that clash. It returns their number. read
 // yields the entries anew each time that it is called. used has the paths of the lists before.
 func (n *namer) scan(ctx context.Context, read func() iter.Seq2[list.Entry, error], used *pathSet) (int, error) {
 	n.clashes, n.bytes = nil, 0
@@ -237,7 +237,7 @@ func (n *namer) entries(ctx context.Context, read func() iter.Seq2[list.Entry, e
 // relative returns the path of an entry by its own name, or by its URL alone.
 func (n *namer) relative(e list.Entry) (rel string, named bool, err error) {
 	if named = e.Out != ""; !named {
-		e.Out = n.plain(e)
+		e.Out = n.nameByURL(e)
 	}
 	rel, err = localPath(n.dir, e)
 	return rel, named, err

@@ -72,7 +72,7 @@ func (p *pruning) run() error {
 	return nil
 }
 
-// A claimStatus says what the lists of this run say about a file on record.
+// A claimStatus is the relation of the lists of this run to a file on record.
 type claimStatus int
 
 const (
@@ -156,7 +156,9 @@ func (p *pruning) count() error {
 		own := p.owns(rec)
 		switch {
 		case is == leftOut:
-			p.report.addLeftOut(own)
+			if own {
+				p.report.update(func(c *Counts) { c.LeftOut++ })
+			}
 		case is == named || rec.Lists.Has(p.keys...):
 			made = made.plus(own)
 		}

@@ -44,7 +44,7 @@ type reader struct {
 // read processes the entries of lists until ctx ends. It returns errUnread if some entries were
 // not processed; it has then passed the reason, unless that is ctx, to fail.
 func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
-	if err := r.namer.recall(r.ledger.store); err != nil {
+	if err := r.namer.loadNames(r.ledger.store); err != nil {
 		r.fail(err)
 		return errUnread
 	}
@@ -103,7 +103,7 @@ func (r *reader) readList(ctx context.Context, l List, found func(*Item)) {
 			r.report.problem(err)
 			return
 		}
-		r.report.addClashes(clashes)
+		r.report.update(func(c *Counts) { c.Clashes += clashes })
 	}
 	for e, err := range l.Entries {
 		if ctx.Err() != nil {
@@ -136,9 +136,9 @@ func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	urlKey := weburl.Key(e.URLs[0])
 	status := r.names.name(key, rel, urlKey)
 	for wanted := rel; status == otherURL && !hasName; { // the list can be read only once
-		rel, byURL = r.namer.another(wanted), true
+		rel, byURL = r.namer.nextName(wanted), true
 		e.Dir, e.Out = "", filepath.ToSlash(rel)
-		r.report.addClashes(1)
+		r.report.update(func(c *Counts) { c.Clashes++ })
 		status = r.names.name(key, rel, urlKey)
 	}
 	switch status {
@@ -162,7 +162,7 @@ func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	if !r.opts.Shard.owns(rel, e.URLs[0]) { // last, so that all shards agree on names and problems
 		return nil, nil
 	}
-	r.report.addListed()
+	r.report.update(func(c *Counts) { c.Listed++ })
 	return &Item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName, SumBy: sumBy}, nil
 }
 
@@ -211,7 +211,8 @@ func localPath(dir string, e list.Entry) (string, error) {
 
 // process looks up and claims the files of a batch. It reports current files and queues the
 // others. If ctx has ended, it still claims all files, because the lists have named them, but
-// reports them as Pending and queues none. An empty batch makes what was sent elsewhere durable.
+// reports them as Pending and queues none. An empty batch makes the files that were sent elsewhere
+// durable.
 func (r *reader) process(ctx context.Context, batch []*Item) error {
 	if len(batch) == 0 {
 		return r.flush(ctx)

@@ -30,42 +30,11 @@ func (r *reporter) snapshot() Counts {
 	return r.counts
 }
 
-// addListed counts a path that the lists have named for the first time.
-func (r *reporter) addListed() {
+// update changes the counts that are not counts of outcomes or problems.
+func (r *reporter) update(change func(c *Counts)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts.Listed++
-}
-
-// addClashes counts files whose names clash.
-func (r *reporter) addClashes(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts.Clashes += n
-}
-
-// addLeftOut counts a file that the lists do not cover, if it belongs to this shard.
-func (r *reporter) addLeftOut(own bool) {
-	if !own {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts.LeftOut++
-}
-
-// addPending counts files that the run leaves to other processes, without reporting them.
-func (r *reporter) addPending(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts.Pending += n
-}
-
-// setRead records whether all lists were read to the end.
-func (r *reporter) setRead(all bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts.Read = all
+	change(&r.counts)
 }
 
 // outcome counts and reports an outcome. It must be called once for each listed file, because

@@ -63,7 +63,7 @@ func (m *Run) Counts() Counts {
 
 // Do processes the entries of the lists, one list after another, and returns when each file has
 // an outcome. If ctx is cancelled or Options.Stop is closed, the remaining files have the outcome
-// Pending, also those that were sent elsewhere. Do must be called at most once.
+// Pending, including the files that were sent elsewhere. Do must be called at most once.
 //
 // An error that the sequence of lists yields in place of a list goes to OnProblem and does not
 // end the run. Do returns errors of the run as a whole: of the state file or a temporary file, an
@@ -111,7 +111,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
 	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched, elsewhere: m.elsewhere, fail: m.fail}
 	err := r.read(ctx, lists)
-	m.report.setRead(err == nil)
+	m.report.update(func(c *Counts) { c.Read = err == nil })
 	if err == nil {
 		m.opts.OnRead(ctx)
 	}

@@ -267,8 +267,8 @@ func (s *scheduler) startRound() {
 	defer s.mu.Unlock()
 	s.queue, s.retries = s.retries, s.queue
 	for _, name := range s.hosts.startRound() {
-		// Any of the files is as good a probe as the first one, unless the files are what the
-		// host refuses: then the same one would decide in each run.
+		// Any of the files is as good a probe as the first one, unless the host refuses certain
+		// files: then the first one would decide in each run.
 		if n := s.queue.LenHost(name); n > 0 {
 			s.queue.Promote(name, rand.IntN(n))
 		}

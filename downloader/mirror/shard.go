@@ -18,7 +18,7 @@ import (
 const MaxShards = 100_000
 
 // A Shard is one of Count parts of the lists. Each part is done by a run of its own, on any
-// machine, and together they fetch what one run without shards fetches. The zero Shard is
+// machine, and together they fetch the same files as one run without shards. The zero Shard is
 // everything.
 //
 // All shards read the lists to their end, so that they agree on the names of all files, and none
@@ -30,7 +30,7 @@ type Shard struct {
 	By    ShardBy
 }
 
-// A ShardBy says what decides the shard of a file.
+// A ShardBy is the property of a file that decides its shard.
 type ShardBy int
 
 const (

@@ -59,8 +59,7 @@ func (s *spool) append(item []byte) (off int64, err error) {
 	return off, nil
 }
 
-// flush writes the tail to the file. After an error, the next flush overwrites what this one
-// has written.
+// flush writes the tail to the file. After an error, the next flush overwrites the bytes of this one.
 func (s *spool) flush() error {
 	if s.file == nil {
 		file, err := s.openFile()

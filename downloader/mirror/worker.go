@@ -53,7 +53,7 @@ func NewWorker(d *downloader.Downloader, st *store.Store, o Options) *Worker {
 //   - Pending if ctx has ended, or if this process can write no more files (see Ended). Another
 //     worker must then fetch the file.
 //
-// Rounds is 1 more than that of the item.
+// Rounds is 1 more than Rounds of the item.
 //
 // A host that has failed or refused many files in a row rests for a minute. Meanwhile its files fail
 // without a request; for their errors, WasNotTried and MayRecover are true.
@@ -93,7 +93,7 @@ func (w *Worker) fetchOwn(ctx context.Context, it *Item, released func()) (Outco
 	if err != nil {
 		return o, err
 	}
-	if records[0].ID != "" { // otherwise nothing had to be fetched, and the file is as it was told
+	if records[0].ID != "" { // otherwise nothing had to be fetched, and the record of the item is right
 		o.Record = records[0]
 	}
 	if o.State != Fetched && !it.Entry.Sum.IsZero() { // the file was compared with it

@@ -24,4 +24,13 @@
 //
 // Each unfinished task has a rank, and the ones with the lowest ranks run first. A task that ended becomes
 // history, in the order of the ends. The history is bounded.
+//
+// # Files
+//
+//	queue.go    Options, Queue, and the methods that change tasks
+//	task.go     Spec and Task; view.go, queries
+//	run.go      starts tasks, and notes how they end
+//	order.go    ranks; catalog.go, which tasks are the same download
+//	save.go     makes changes durable; files.go, deletes the files of removed tasks
+//	events.go   Event; metalink.go, lists of Metalinks
 package queue

@@ -67,8 +67,8 @@ func (q *Queue) drop(c chan Event) {
 	}
 }
 
-// tell sends an event to all listeners. The caller must hold mu.
-func (q *Queue) tell(e Event) {
+// send sends an event to all listeners. The caller must hold mu.
+func (q *Queue) send(e Event) {
 	e.Time = time.Now()
 	q.listenMu.Lock()
 	defer q.listenMu.Unlock()

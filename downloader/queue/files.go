@@ -15,8 +15,8 @@ type deleter struct {
 	deleting sync.Mutex // held while files are deleted; before Queue.mu
 }
 
-// settle makes all changes durable, and then deletes the files of removed tasks. The caller must not hold mu.
-func (q *Queue) settle() error {
+// commitAndDelete makes all changes durable, and then deletes the files of removed tasks. The caller must not hold mu.
+func (q *Queue) commitAndDelete() error {
 	err := q.Sync()
 	if err == nil {
 		q.deleteFiles()
@@ -34,7 +34,7 @@ func (q *Queue) deleteFiles() {
 		if err != nil {
 			q.options.Warn(fmt.Sprintf("the files of %s are not deleted: %v", e.ID, err))
 		}
-		q.unmark(e, err)
+		q.endRemoval(e, err)
 	}
 }
 
@@ -50,9 +50,9 @@ func (q *Queue) marked() (entries []*entry) {
 	return entries
 }
 
-// unmark ends the removal of an entry, which is forgotten unless it ran when the user removed it. err says why its
+// endRemoval ends the removal of an entry, which is forgotten unless it ran when the user removed it. err says why its
 // files are still here.
-func (q *Queue) unmark(e *entry, err error) {
+func (q *Queue) endRemoval(e *entry, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e.undeleted = err

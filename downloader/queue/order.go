@@ -12,7 +12,7 @@ import (
 // between them before all tasks must be stored with new ranks: log2 of it.
 const rankStep = 1 << 32
 
-// Place says where Add and Move put a task.
+// A Place is a position in the queue, for Add and Move.
 type Place struct {
 	From Origin
 	N    int // tasks behind From; before it if negative
@@ -50,7 +50,7 @@ func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 				position++
 			}
 		}
-		q.tell(Event{Kind: Moved, Task: q.view(e)})
+		q.send(Event{Kind: Moved, Task: q.view(e)})
 		return nil
 	})
 	return position, err

@@ -42,8 +42,8 @@ type Options struct {
 	Jobs    int    // tasks that run at the same time; default 4
 	History int    // ended tasks that are kept; default 1000
 	Tasks   int    // unfinished tasks that are accepted; default 100,000
-	// Request is the template of the requests. A task with a Spec.Existing of its own does not use that of
-	// the template.
+	// Request is the template of the requests. A task with a Spec.Existing of its own does not use
+	// Request.Existing.
 	Request downloader.Request
 	// Complete adds settings that depend on the task to its request, such as the credentials that the user has
 	// stored for its hosts. Header fields and users of the task have priority. It may be nil.
@@ -103,7 +103,7 @@ type entry struct {
 	outside   error     // it does not start, because its directory is not below this Root; nil if it is
 }
 
-// A removal says whether a task is removed with its files, and what comes when they are deleted.
+// A removal says whether a task is removed with its files, and what becomes of the task when they are deleted.
 type removal int
 
 const (
@@ -113,7 +113,7 @@ const (
 )
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
-// queue open: the caller must hold a lock, such as that of store.Store.LockRun.
+// queue open: the caller must hold a lock, for example from store.Store.LockRun.
 func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) {
 	o.Jobs, o.History, o.Tasks = cmp.Or(o.Jobs, defaultJobs), cmp.Or(o.History, defaultHistory), cmp.Or(o.Tasks, defaultTasks)
 	if o.ExitCode == nil {
@@ -135,7 +135,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
 		q.include(e)
-		_, e.outside = q.below(e.Dir) // an earlier process may have had another Root
+		_, e.outside = q.dirBelowRoot(e.Dir) // an earlier process may have had another Root
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
@@ -228,7 +228,7 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		q.include(e)
 		added = append(added, e)
 		q.dirty(e)
-		q.tell(Event{Kind: Added, Task: q.view(e)})
+		q.send(Event{Kind: Added, Task: q.view(e)})
 		tasks[i] = q.view(e)
 	}
 	q.insert(at, added...)
@@ -248,7 +248,7 @@ func (q *Queue) Check(s Spec) error {
 // check returns s with an absolute directory.
 func (q *Queue) check(s Spec) (Spec, error) {
 	var err error
-	if s.Dir, err = q.below(s.Dir); err != nil {
+	if s.Dir, err = q.dirBelowRoot(s.Dir); err != nil {
 		return s, err
 	}
 	switch {
@@ -319,8 +319,8 @@ func (q *Queue) earlier(e *entry) *entry {
 	return q.endedAt(e.Spec.spot())
 }
 
-// below returns an absolute directory, which must be the root or below it.
-func (q *Queue) below(dir string) (string, error) {
+// dirBelowRoot returns an absolute directory, which must be the root or below it.
+func (q *Queue) dirBelowRoot(dir string) (string, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(q.options.Root, dir)
 	}
@@ -366,7 +366,7 @@ func (q *Queue) record(id store.ID) (store.Record, error) {
 		err = fmt.Errorf("%w: the file is finished", ErrState)
 	}
 	if err == nil {
-		_, err = q.below(filepath.Dir(rec.Target))
+		_, err = q.dirBelowRoot(filepath.Dir(rec.Target))
 	}
 	return rec, err
 }
@@ -402,7 +402,7 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	q.include(e)
 	q.insert(Last, e)
 	q.dirty(e)
-	q.tell(Event{Kind: Added, Task: q.view(e)})
+	q.send(Event{Kind: Added, Task: q.view(e)})
 	q.wake()
 	return q.view(e), nil
 }
@@ -518,7 +518,7 @@ func (q *Queue) Pause(ids ...store.ID) error {
 		e.State, e.Reason = Paused, ""
 		e.stop()
 		q.dirty(e)
-		q.tell(Event{Kind: PausedByUser, Task: q.view(e)})
+		q.send(Event{Kind: PausedByUser, Task: q.view(e)})
 		return nil
 	})
 }
@@ -541,7 +541,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 		}
 		e.State, e.Reason, e.Exit = Waiting, "", 0
 		q.dirty(e)
-		q.tell(Event{Kind: Resumed, Task: q.view(e)})
+		q.send(Event{Kind: Resumed, Task: q.view(e)})
 		return nil
 	})
 }
@@ -605,14 +605,15 @@ func (q *Queue) update(e *entry, s Spec) {
 		}
 	}
 	q.dirty(e)
-	q.tell(Event{Kind: Changed, Task: q.view(e)})
+	q.send(Event{Kind: Changed, Task: q.view(e)})
 }
 
 // Remove removes tasks. A task that runs becomes history; any other vanishes. files says that its files are
 // deleted, too: the part file and, if it is unchanged, the finished file. Remove then returns when they are
 // deleted; a running task deletes them when it has stopped. Without files, the downloaded bytes stay, and the
-// download continues if the URL is added again. The error of files that cannot be deleted, such as store.ErrForeign
-// for one that somebody has changed since, comes when the tasks are removed. The files of a list always stay.
+// download continues if the URL is added again. If a file cannot be deleted, the tasks are removed all the same,
+// and the error says why: for example store.ErrForeign if somebody has changed the file. The files of a list always
+// stay.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
 	var removed []*entry
 	err := q.each(ids, func(e *entry) error {
@@ -625,7 +626,7 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 			q.order = remove(q.order, e)
 			e.State, e.Ended, e.Reason = Removed, time.Now(), ""
 			q.history = append(q.history, e)
-			q.tell(Event{Kind: Stopped, Task: q.view(e)})
+			q.send(Event{Kind: Stopped, Task: q.view(e)})
 		}
 		e.stop()
 		if !files && (ended || !running) {
@@ -643,7 +644,7 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 		return nil
 	})
 	if files && err == nil {
-		err = q.settle()
+		err = q.commitAndDelete()
 	}
 	if files && err == nil {
 		err = q.undeleted(removed)
@@ -667,7 +668,7 @@ func (q *Queue) forget(e *entry) {
 	q.history = remove(q.history, e)
 	q.exclude(e)
 	q.dirty(e)
-	q.tell(Event{Kind: Forgotten, Task: e.Task})
+	q.send(Event{Kind: Forgotten, Task: e.Task})
 }
 
 // trim bounds the history.

@@ -54,7 +54,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	warned := ""
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		err := q.settle()
+		err := q.commitAndDelete()
 		if err != nil {
 			wait = saveWait
 		}
@@ -123,7 +123,7 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 		r.handle.SetConnections(e.Connections)
 		e.run, e.Reason, e.changed = r, "", false
 		q.running++
-		q.tell(Event{Kind: Started, Task: q.view(e)})
+		q.send(Event{Kind: Started, Task: q.view(e)})
 		t := e.Task
 		running.Go(func() {
 			defer cancel(nil)
@@ -221,8 +221,8 @@ func (q *Queue) release() (idle bool) {
 	return q.running == 0 && !slices.ContainsFunc(q.order, func(e *entry) bool { return e.State == Waiting })
 }
 
-// end notes how the run of e ended, and returns its task, and whether it is complete or has failed. ctx is
-// that of Run.
+// end notes the end of the run of e, and returns its task, and whether it is complete or has failed. ctx is
+// the context of Run.
 func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) (t Task, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -246,11 +246,11 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		e.changed = false
 	case isMetalink(err) && q.follows(&e.Spec):
 		q.setSpec(e, asList(e.Spec))
-		q.tell(Event{Kind: Changed, Task: q.view(e)})
+		q.send(Event{Kind: Changed, Task: q.view(e)})
 	case holdsUp(err):
 		e.Reason = redacted(err)
 		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}
-		q.tell(Event{Kind: Delayed, Task: q.view(e)})
+		q.send(Event{Kind: Delayed, Task: q.view(e)})
 	case errors.Is(err, store.ErrBusy):
 		q.delay(e, err, busyWait)
 	case e.List && errors.Is(err, store.ErrDoesNotFit): // which is true of several of its files
@@ -267,11 +267,11 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 // delay makes e wait for a time because of err.
 func (q *Queue) delay(e *entry, err error, wait time.Duration) {
 	e.Reason, e.notYet = redacted(err), time.Now().Add(wait)
-	q.tell(Event{Kind: Delayed, Task: q.view(e)})
+	q.send(Event{Kind: Delayed, Task: q.view(e)})
 }
 
-// holdsUp reports whether a failure of a task would be that of all tasks, because the disk is full or has
-// become read-only, or the state directory cannot be used. A file that is too large for the disk is alone.
+// holdsUp reports whether all tasks would fail like this one, because the disk is full or has become
+// read-only, or the state directory cannot be used. A file that is too large for the disk fails alone.
 func holdsUp(err error) bool {
 	return errors.Is(err, store.ErrNoSpace) && !errors.Is(err, store.ErrDoesNotFit) || errors.Is(err, store.ErrState) ||
 		errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
@@ -282,7 +282,7 @@ func (q *Queue) archive(e *entry, kind Kind) {
 	e.Ended = time.Now()
 	q.order = remove(q.order, e)
 	q.history = append(q.history, e)
-	q.tell(Event{Kind: kind, Task: q.view(e)})
+	q.send(Event{Kind: kind, Task: q.view(e)})
 }
 
 // redacted returns the text of an error without passwords in URLs.

@@ -42,12 +42,12 @@ type Spec struct {
 	Text []byte `json:"text,omitempty"`
 
 	Dir  string    `json:"dir"`            // absolute
-	Name string    `json:"name,omitempty"` // of the file, below Dir; "" for that of the server or the URL
+	Name string    `json:"name,omitempty"` // of the file, below Dir; "" for the name by the server or the URL
 	Sum  chunk.Sum `json:"sum,omitzero"`   // digest that the file must have; zero for none
 
 	LimitRate   int64  `json:"limit_rate,omitempty"`  // bytes per second; 0 for none
 	Connections int    `json:"connections,omitempty"` // most connections; 0 for no limit of its own
-	UserAgent   string `json:"-"`                     // "" for that of the queue; kept in memory only, as Header
+	UserAgent   string `json:"-"`                     // "" for the default of the queue; kept in memory only, as Header
 	Referer     string `json:"-"`                     // kept in memory only
 
 	Existing downloader.Existing `json:"existing,omitzero"`
@@ -117,7 +117,7 @@ type Task struct {
 	Exit   int              `json:"exit,omitempty"`   // from Options.ExitCode, for the failure
 	Files  Files            `json:"files,omitzero"`   // of a list
 
-	// Progress is that of the running download. It is zero if the task does not run.
+	// Progress is the progress of the running download. It is zero if the task does not run.
 	Progress downloader.Progress `json:"-"`
 }
 

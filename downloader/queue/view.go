@@ -55,7 +55,7 @@ func (q *Queue) Running() (tasks []Task) {
 	return tasks
 }
 
-// Position returns the position of a task, as Move counts it. ok is false for one that is active or has ended.
+// Position returns the position of a task, as Move counts it. ok is false if the task is active or has ended.
 func (q *Queue) Position(id store.ID) (n int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -28,9 +28,9 @@ import (
 //	X-Ms-Blob-Content-Md5        base64                          the file; a hint
 //	OC-Checksum                  "ALGO:HEX", several with blanks the file; a hint
 //
-// The digest of a body counts only if the body is the whole file. A hint is what somebody
-// has uploaded beside the file, without a server that compared both, or what a proxy may
-// leave on bytes that it has changed.
+// The digest of a body counts only if the body is the whole file. A hint is often wrong: either
+// somebody has uploaded it beside the file, and no server has compared both; or a proxy that
+// changes the bytes may leave it as it is.
 
 // A Digest is a digest of the whole file, as a server names it.
 type Digest struct {
@@ -43,9 +43,9 @@ type Digest struct {
 // prefers (RFC 9530 §4).
 const WantReprDigest = "sha-256=10, sha-512=5"
 
-// algorithms maps the names of algorithms in header fields to those of package chunk. The first
-// ones are the IANA registry "Hash Algorithms for HTTP Digest Fields", without those that
-// nobody uses for files (unixsum, unixcksum).
+// algorithms maps the names of algorithms in header fields to the names of package chunk. The first
+// ones are the IANA registry "Hash Algorithms for HTTP Digest Fields", without unixsum and unixcksum,
+// which nobody uses for files.
 var algorithms = map[string]string{
 	"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5", "adler": "adler32", "crc32c": "crc32c",
 	"sha-384": "sha384", "sha-224": "sha224", "sha-1": "sha1", "adler32": "adler32", "crc32": "crc32", "crc64nvme": "crc64nvme",
@@ -74,7 +74,7 @@ func digestFields() (names []string) {
 }
 
 // Digests returns the digests of the whole file in the header of a response, at most one of each
-// algorithm, the strongest first. r is what Read returned for the response. If fields
+// algorithm, the strongest first. r is the result of Read for the response. If fields
 // contradict each other, none of them counts, and Digests returns their names.
 //
 // It returns none if a content coding is removed from the body: then it is unknown whether they

@@ -239,7 +239,7 @@ func isPlainByte(c byte) bool {
 }
 
 // Numbered returns a path of a file with the number n in front of the extension of its name, for example
-// "get.1.php" or "a.1.tar.gz". What follows the last dot is no extension if it has only digits, or
+// "get.1.php" or "a.1.tar.gz". The text behind the last dot is no extension if it has only digits, or
 // is too long.
 func Numbered(file string, n int) string {
 	dir, name := filepath.Split(file)

@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// IsPage reports whether a media type is that of a web page.
+// IsPage reports whether a media type means a web page.
 func IsPage(media string) bool {
 	return media == "text/html" || media == "application/xhtml+xml" || media == "application/vnd.wap.xhtml+xml"
 }
 
-// parseType returns the media type and the charset of the Content-Type fields, "" for those that are
+// parseType returns the media type and the charset of the Content-Type fields, "" if they are
 // unknown. Servers and proxies between repeat the type, after a comma or in a field of its own; the
 // first type counts. A syntax error behind the type does not matter.
 func parseType(h http.Header) (media, charset string) {
@@ -56,7 +56,7 @@ var (
 // IsUnexpectedPage reports whether a response of this media type is a web page, although neither
 // the local name of the file nor its URL promises one: most likely a login page, an error page or
 // the page of a captive portal. A name without an extension promises nothing. The URL of a
-// directory promises a page, and so does that of a program, unless its query names another file.
+// directory promises a page, and so does the URL of a program, unless its query names another file.
 func IsUnexpectedPage(media, name string, u *url.URL) bool {
 	name = strings.ToLower(path.Base(strings.ReplaceAll(name, `\`, "/")))
 	last := strings.ToLower(path.Base(u.Path))

@@ -28,8 +28,8 @@ func (all conns) yielding() (n int) {
 	return n
 }
 
-// dispensable returns the connection that is missed least among those that receive a body, nil if none
-// does: the slowest one to a source that has several, or else the slowest one.
+// dispensable returns the receiving connection whose loss costs least, nil if none receives: the slowest
+// one to a source that has several, or else the slowest one.
 func (all conns) dispensable(now time.Time) (least *Conn) {
 	for _, c := range all {
 		if c.claim == nil || c.request.state != receiving {

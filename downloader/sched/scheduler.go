@@ -180,8 +180,8 @@ func (s *Scheduler) IsMoving(now time.Time) bool {
 	return s.conns.othersMove(nil, now)
 }
 
-// surplus returns how many connections there are beyond the limit of the user, without those that are
-// about to leave. It is 0 if there may be exactly as many, and negative if further ones may be opened.
+// surplus returns how many connections there are beyond the limit of the user, not counting connections
+// that are about to leave. It is 0 at the limit, and negative if further ones may be opened.
 func (s *Scheduler) surplus() int {
 	if s.maxConns <= 0 {
 		return math.MinInt

@@ -107,9 +107,9 @@ func (src *Source) openable(s *Scheduler, now time.Time) int {
 	return more
 }
 
-// hasWork reports whether another connection would have something to do. What it must gain grows with the
-// number of downloads that share the source: it takes a part of its rate from their connections, so a file
-// that is about as large as the others is not worth a second one.
+// hasWork reports whether another connection would have something to do. The time that it must gain grows
+// with the number of downloads that share the source: it takes a part of its rate from their connections,
+// so a file that is about as large as the others is not worth a second one.
 func (src *Source) hasWork(s *Scheduler, now time.Time) bool {
 	sharers := src.Gate.Downloads()
 	worth := float64(sharers) * max(minTimeLeft, minTripsLeft*src.timing.rtt).Seconds()

@@ -188,7 +188,7 @@ func (s *parsed) verifyComment(key ed25519.PublicKey, rest []byte) error {
 }
 
 // Dearmor returns the bytes of all blocks of armored OpenPGP in text (RFC 9580 section 6.2), because
-// gpgv reads keys in binary only. What is not armored is returned as it is.
+// gpgv reads keys in binary only. A text that is not armored is returned as it is.
 func Dearmor(text []byte) ([]byte, error) {
 	if FormOf(text) != OpenPGP || text[0]&0x80 != 0 {
 		return text, nil

@@ -18,8 +18,8 @@ type Addressing struct {
 	From   *Binding                  // default the system's choice
 }
 
-// A Binding is where connections begin: at an interface of the machine, or at an address. A nil
-// *Binding leaves that to the system. Immutable.
+// A Binding is the local end of connections: an interface of the machine, or an address. With a nil
+// *Binding, the system chooses. Immutable.
 type Binding struct {
 	device     string // name of the interface, "" if sockets are not bound to one
 	ipv4, ipv6 netip.Addr

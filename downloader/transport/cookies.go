@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// maxCookie limits a cookie, maxCookiesPerSite the cookies of a site, and maxCookies those of
-	// all sites together. They are the numbers that every client should be able to keep, in bytes
+	// maxCookie limits a cookie, maxCookiesPerSite the cookies of a site, and maxCookies the cookies
+	// of all sites together. They are the numbers that every client should be able to keep, in bytes
 	// and cookies (RFC 6265 §6.1). With half of them a site may fail; twice as many take 24 MB of
 	// memory if hostile servers use them up.
 	maxCookie         = 4096 // name and value
@@ -40,7 +40,7 @@ type boundedJar struct {
 	count int                           // of all sites; guarded by mu
 }
 
-// A cookieKey tells apart the cookies of a site (RFC 6265 §5.3, step 11).
+// A cookieKey identifies a cookie of a site (RFC 6265 §5.3, step 11).
 type cookieKey struct{ host, name, domain, path string }
 
 func newBoundedJar() *boundedJar {
@@ -97,7 +97,7 @@ func siteOf(host string) string {
 	return host
 }
 
-// A cookieKeeper sends the cookies of a jar, and keeps those of responses. It stands in for the Jar of
+// A cookieKeeper sends the cookies of a jar, and keeps the cookies of responses. It replaces the Jar of
 // http.Client, which drops cookies that are not by the book: values with blanks, quotation marks,
 // braces, backslashes, or letters beyond ASCII. They come back byte by byte, as from a browser.
 type cookieKeeper struct {
@@ -154,8 +154,8 @@ func addCookies(fields []string, cookies []*http.Cookie) []string {
 	return fields
 }
 
-// mergeCookies returns the Cookie field with the cookies of the user's fields and those of the jar,
-// which replace cookies of the user with the same name.
+// mergeCookies returns the Cookie field with the cookies of the user's fields and of the jar. Cookies of
+// the jar replace cookies of the user with the same name.
 func mergeCookies(users []string, cookies []*http.Cookie) string {
 	var pairs []string
 	for pair := range strings.SplitSeq(strings.Join(users, ";"), ";") {
@@ -205,7 +205,7 @@ func parseCookie(field string) *http.Cookie {
 
 func trimBlanks(s string) string { return strings.Trim(s, " \t") }
 
-// parseMaxAge returns a Max-Age as http.Cookie has it: -1 for one that is over.
+// parseMaxAge returns a Max-Age as http.Cookie has it: -1 if the cookie is expired.
 func parseMaxAge(value string) (seconds int, ok bool) {
 	n, err := strconv.ParseInt(value, 10, 32)
 	switch {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// HostOptions are the settings of one host that differ from those of all hosts. The zero value of a
-// field means that the host has the setting of all.
+// HostOptions are the settings of one host, in place of the settings of all hosts. The zero value of a
+// field means that the host has the setting of all hosts.
 type HostOptions struct {
 	Connections int     // most connections to the host
 	RequestRate float64 // requests per second to the host; negative for no limit

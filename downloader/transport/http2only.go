@@ -13,8 +13,8 @@ type needsHTTP2 struct{ error }
 
 func (e needsHTTP2) Unwrap() error { return e.error }
 
-// mayNeedHTTP2 reports whether err, of a connection that offered HTTP/1.1 by ALPN, may be that of a
-// server which speaks only HTTP/2. Most such servers refuse the handshake. The others choose no
+// mayNeedHTTP2 reports whether a connection that offered HTTP/1.1 by ALPN may have failed with err
+// because the server speaks only HTTP/2. Most such servers refuse the handshake. The others choose no
 // protocol, and do not understand the request.
 func mayNeedHTTP2(err error, a *attempt) bool {
 	if errors.Is(err, failure.ErrNoHTTP) {
@@ -38,7 +38,7 @@ func newHTTP2Only(http1, http2 http.RoundTripper) *http2Only {
 }
 
 func (s *http2Only) RoundTrip(req *http.Request) (*http.Response, error) {
-	needs, tried := s.recall(req)
+	needs, tried := s.knownNeed(req)
 	if needs {
 		return s.http2.RoundTrip(req)
 	}
@@ -61,8 +61,8 @@ func (s *http2Only) RoundTrip(req *http.Request) (*http.Response, error) {
 	return other, nil
 }
 
-// mayHelp reports whether the outcome over HTTP/1.1 may be that of a server which wants HTTP/2:
-// some say so by a status (RFC 9110 §15.5.22, §15.6.6).
+// mayHelp reports whether the request may succeed over HTTP/2, by its outcome over HTTP/1.1: some
+// servers say so by a status (RFC 9110 §15.5.22, §15.6.6).
 func (s *http2Only) mayHelp(req *http.Request, resp *http.Response, err error) bool {
 	if err != nil {
 		return errors.As(err, new(needsHTTP2))
@@ -70,8 +70,8 @@ func (s *http2Only) mayHelp(req *http.Request, resp *http.Response, err error) b
 	return req.URL.Scheme == "https" && (resp.StatusCode == http.StatusUpgradeRequired || resp.StatusCode == http.StatusHTTPVersionNotSupported)
 }
 
-// recall returns whether the origin of req needs HTTP/2, and whether it was tried.
-func (s *http2Only) recall(req *http.Request) (needs, tried bool) {
+// knownNeed returns whether the origin of req needs HTTP/2, and whether it was tried.
+func (s *http2Only) knownNeed(req *http.Request) (needs, tried bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	needs, tried = s.known[Origin(req.URL)]

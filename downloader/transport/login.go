@@ -31,7 +31,7 @@ const (
 
 // A loginSender is the stage that authenticates requests with the user and the password of their
 // RequestInfo: by Basic (RFC 7617), or by Digest (RFC 7616) if the server does not accept Basic. They
-// are sent to the origin of the first request only, never to one that a redirect leads to.
+// are sent to the origin of the first request only, never to the origin of a redirect.
 //
 // Basic is sent unasked, as curl does: most servers want it, and some say 404 without it. So the password
 // of a Digest login is only as secret as the connection, at the first request of a run.
@@ -116,7 +116,7 @@ func (x loginExchange) sendDigest(d *credentials.Digest) (*http.Response, error)
 			return resp, nil
 		}
 		challenge, ok := credentials.StrongestDigest(challenges(resp))
-		wasAccepted := x.login.retire(n)
+		wasAccepted := x.login.forgetRefused(n)
 		if refusals++; !ok || refusals > maxStale || n != nil && !challenge.Stale && !wasAccepted { // the login is wrong
 			return resp, nil
 		}
@@ -265,8 +265,8 @@ func (l *login) giveBackLocked(n *nonce) {
 	}
 }
 
-// retire forgets n after the server has refused it, and reports whether the server had accepted it before.
-func (l *login) retire(n *nonce) bool {
+// forgetRefused forgets n after the server has refused it, and reports whether the server had accepted it before.
+func (l *login) forgetRefused(n *nonce) bool {
 	if n == nil {
 		return false
 	}

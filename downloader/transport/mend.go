@@ -62,8 +62,8 @@ func (c *mendedConn) Read(p []byte) (int, error) {
 		}
 		c.buf = append(c.buf, p[:n]...)
 		c.err = err
-		if c.look(); err != nil { // the header never ends
-			c.pass()
+		if c.mendHeaders(); err != nil { // the header never ends
+			c.passRest()
 		}
 	}
 	n := copy(p, c.out)
@@ -71,17 +71,17 @@ func (c *mendedConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// pass passes the rest through.
-func (c *mendedConn) pass() {
+// passRest passes the rest through.
+func (c *mendedConn) passRest() {
 	c.out, c.buf, c.done = append(c.out, c.buf...), nil, true
 }
 
-// look moves the headers in buf to out, up to and with the first that is not interim.
-func (c *mendedConn) look() {
+// mendHeaders moves the headers in buf to out, up to and with the first that is not interim.
+func (c *mendedConn) mendHeaders() {
 	for len(c.buf) > 0 && !c.done {
 		c.skip = skipEmptyLines(c.buf, c.skip)
 		if !mayBeResponse(c.buf[c.skip:]) || len(c.buf) > failure.MaxHeaderBytes {
-			c.pass()
+			c.passRest()
 			return
 		}
 		end := headerEnd(c.buf, max(c.skip, c.seen-2)) // the last two bytes may begin the end
@@ -95,7 +95,7 @@ func (c *mendedConn) look() {
 		c.out = append(c.out, better...)
 		c.buf, c.skip, c.seen = c.buf[end:], 0, 0
 		if !isInterim(header) {
-			c.pass()
+			c.passRest()
 		}
 	}
 }
@@ -142,19 +142,19 @@ type messageHeader struct {
 	fields          []string // "Name: value", without those below
 	codings         []string // of all Transfer-Encoding fields, in lower case
 	lengths         []string // of all Content-Length fields
-	odd             bool     // the header differs from what it will be
+	odd             bool     // the header must be mended
 }
 
 // mend returns a header in a form that net/http understands, and header itself if it is that
 // already. It mends
 //
 //   - the version: "ICY" of radio servers, and other names for HTTP;
-//   - Transfer-Encoding: "identity" means nothing, "chunked" twice means once; with HTTP/1.0 it means
-//     what it means with HTTP/1.1, where net/http takes the chunks for the file;
+//   - Transfer-Encoding: "identity" means nothing, "chunked" twice means once, and with HTTP/1.0 it
+//     means the same as with HTTP/1.1: otherwise net/http takes the chunks for the file;
 //   - Content-Length: a list or repetition of one number, a plus sign, no number;
 //   - fields: blanks before the colon; lines that are no field are dropped.
 //
-// What stays ambiguous, such as two lengths, or is an attack, such as control characters, stays as it
+// A header that stays ambiguous, such as two lengths, or is an attack, such as control characters, stays as it
 // is, for net/http to refuse.
 func mend(header []byte) []byte {
 	var h messageHeader
@@ -366,7 +366,7 @@ func beginsLikeChunks(resp *http.Response) bool {
 		n, err = resp.Body.Read(p)
 		head = append(head, p[:n]...)
 	}
-	unread(resp, head, err)
+	restoreHead(resp, head, err)
 	return chunkLine.Match(head)
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 // A Pace is the limits of bytes per second that a body keeps to, all at the same time: of all bodies,
-// of its host, and of a group of bodies, such as those of one download (With). The zero Pace has no limit. Safe for concurrent use.
+// of its host, and of a group of bodies, for example of one download (With). The zero Pace has no limit. Safe for
+// concurrent use.
 type Pace []*Limiter
 
 // With returns p with one more limit. It comes first, so that a body that waits for it takes nothing

@@ -33,7 +33,7 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	last := via[len(via)-1].URL
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
-		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%s redirects to what is no http or https URL", last.Host)))
+		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%s redirects to a URL that is not http or https", last.Host)))
 	}
 	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.mayDowngrade(req) {
 		return failure.Permanent(failure.Wrap(failure.ErrDowngrade, fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme)))

@@ -190,7 +190,7 @@ func (r *resolver) leave(name string, l *lookup) {
 	defer r.mu.Unlock()
 	if l.waiting--; l.waiting == 0 {
 		l.cancel()
-		if r.running[name] == l { // a newcomer must not get an error because of those that left
+		if r.running[name] == l { // a newcomer must not get the error of a cancelled lookup
 			delete(r.running, name)
 		}
 	}

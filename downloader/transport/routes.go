@@ -35,13 +35,13 @@ type routes struct {
 	families [2]familyState           // IPv4 and IPv6; guarded by mu
 }
 
-// A route is what is known of one address.
+// A route has the results of earlier connections to one address.
 type route struct {
 	worked    bool
 	deadUntil time.Time
 }
 
-// A familyState is what is known of a family.
+// A familyState has the results of earlier connections to the addresses of one family.
 type familyState struct {
 	worked bool // an address has accepted a connection
 	failed bool // an address could not be reached
@@ -172,8 +172,8 @@ type racer struct {
 
 // race connects to the first of the addresses that accepts a connection. It tries one after
 // another, in their order, and does not wait long for one before it also tries the next (Happy
-// Eyeballs, RFC 8305, section 5). It returns when all its attempts have ended. The error is that of
-// the first address which failed for another reason than a missing route, if there is one.
+// Eyeballs, RFC 8305, section 5). It returns when all its attempts have ended. It returns the error of
+// the first address that failed for another reason than a missing route, if there is one.
 func (r *routes) race(ctx context.Context, addrs []netip.AddrPort, connect func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
 	outer := ctx
 	ctx, cancel := context.WithCancel(ctx)

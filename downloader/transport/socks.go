@@ -44,8 +44,8 @@ func httpProxy(choose func(*http.Request) (*url.URL, error)) func(*http.Request)
 var errNoTarget = errors.New("the proxy of a connection is not known")
 
 // A tunneler opens connections to servers, through a proxy that speaks SOCKS5 if the URL has one. It
-// limits the number of all connections to an address, and the address of a server behind a
-// proxy is that of the proxy. Safe for concurrent use.
+// limits the number of all connections to an address; connections to a server behind a proxy
+// count for the address of the proxy. Safe for concurrent use.
 type tunneler struct {
 	choose      func(*http.Request) (*url.URL, error) // nil for no proxy
 	dialer      *dialer
@@ -75,13 +75,13 @@ func (t tunneler) dial(ctx context.Context, network, addr string) (net.Conn, err
 		return t.connections.limited(direct)(ctx, network, addr)
 	}
 	return t.connections.limited(func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return t.through(ctx, network, u, addr)
+		return t.dialThrough(ctx, network, u, addr)
 	})(ctx, network, hostPort(u))
 }
 
-// through opens a connection to addr through the proxy u. If pawl looks up the name, it tries
+// dialThrough opens a connection to addr through the proxy u. If pawl looks up the name, it tries
 // the addresses one after another, until the proxy can connect to one of them.
-func (t tunneler) through(ctx context.Context, network string, u *url.URL, addr string) (net.Conn, error) {
+func (t tunneler) dialThrough(ctx context.Context, network string, u *url.URL, addr string) (net.Conn, error) {
 	if resolvesNames(u) {
 		return t.connect(ctx, network, u, addr)
 	}

@@ -140,7 +140,7 @@ var certNotices = []string{"no required ssl certificate was sent", "the ssl cert
 // beginning.
 func says(resp *http.Response, notices []string) bool {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxNotice))
-	unread(resp, head, err)
+	restoreHead(resp, head, err)
 	page := strings.ToLower(string(head))
 	for _, notice := range notices {
 		if strings.Contains(page, notice) {
@@ -150,9 +150,9 @@ func says(resp *http.Response, notices []string) bool {
 	return false
 }
 
-// unread gives the first bytes of the body of resp back to it, and the error with which their reading
+// restoreHead gives the first bytes of the body of resp back to it, and the error with which their reading
 // ended, if there was one.
-func unread(resp *http.Response, head []byte, err error) {
+func restoreHead(resp *http.Response, head []byte, err error) {
 	rest := io.Reader(resp.Body)
 	if err != nil {
 		rest = failedReader{err}

@@ -7,7 +7,7 @@
 //
 //	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
 //	loginSender     sends user and password as the server wants them (login.go)
-//	cookieKeeper    sends the user's cookies, and keeps those of the run (cookies.go)
+//	cookieKeeper    sends the user's cookies, and keeps the cookies of the run (cookies.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
 //	http2Only       sends a request over HTTP/2 if the server speaks nothing else (http2only.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)

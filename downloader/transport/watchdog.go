@@ -113,14 +113,14 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c := a.conn.Load(); c != nil && resp.TLS != nil && !IsFramed(resp) {
 		b.mayBeCut = c.ended.Load
 	}
-	resp.Body, resp.Header = b, kept(resp.Header, d.fields)
+	resp.Body, resp.Header = b, pickFields(resp.Header, d.fields)
 	return resp, nil
 }
 
-// kept returns the fields of h with these names, all of h if there are no names. A header of
+// pickFields returns the fields of h with these names, all of h if there are no names. A header of
 // failure.MaxHeaderBytes may consist of so many short fields that they take 5 MiB, which must
 // not stay in memory as long as the body.
-func kept(h http.Header, names []string) http.Header {
+func pickFields(h http.Header, names []string) http.Header {
 	if len(names) == 0 {
 		return h
 	}

@@ -23,7 +23,7 @@ func escapeUser(s string) string {
 	return b.String()
 }
 
-// authority returns where user, password, host and port of an absolute URL begin and end.
+// authority returns the offsets of the authority of an absolute URL: user, password, host and port.
 func authority(s string) (start, end int, ok bool) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || strings.ContainsAny(scheme, "/?#@ ") {

@@ -74,7 +74,7 @@ func Key(s string) string {
 	return u.String()
 }
 
-// escapedByBrowsers are the characters that Escape may change, of those that isPlain allows.
+// escapedByBrowsers are the characters that isPlain allows and that Escape may change.
 const escapedByBrowsers = "\"'<>\\^`{|}"
 
 // isPlain reports whether s is certainly valid: a plain host, followed by printable ASCII without

@@ -1,4 +1,4 @@
-// Package bytetext writes bytes that may not be UTF-8, such as those of file names, as text.
+// Package bytetext writes bytes that may not be UTF-8, for example file names, as text.
 package bytetext
 
 import (

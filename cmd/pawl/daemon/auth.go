@@ -103,8 +103,8 @@ func (k *keeper) useToken(text string) bool {
 	return false
 }
 
-// punish waits after a wrong secret.
-func (k *keeper) punish(ctx context.Context, r *http.Request) {
+// delayWrongSecret waits after a wrong secret.
+func (k *keeper) delayWrongSecret(ctx context.Context, r *http.Request) {
 	k.log.refused(r, "wrong secret")
 	release, ok := k.guesses.acquire()
 	if !ok {
@@ -182,7 +182,7 @@ func (k *keeper) authorize(ctx context.Context, r *http.Request, token string) b
 		return k.welcome(v, true)
 	}
 	v.lost.Store(true)
-	k.punish(ctx, r)
+	k.delayWrongSecret(ctx, r)
 	return false
 }
 
@@ -204,7 +204,7 @@ func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !s.keeper.useToken(r.URL.Query().Get("token")) {
-		s.keeper.punish(s.ctx, r)
+		s.keeper.delayWrongSecret(s.ctx, r)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprintln(w, "This link is used up or too old. Open the page again with: pawl daemon --open")

@@ -72,7 +72,7 @@ func (s *Server) sendEvents(ctx context.Context, to stream) error {
 		case <-ping.C:
 			err = to.ping()
 		case text := <-sub.events:
-			sub.took(text)
+			sub.noteReceived(text)
 			if sub.behind.Load() {
 				sub.drop()
 				err = to.send(answerTime, s.writeHello)
@@ -94,7 +94,7 @@ func (sub *subscriber) drop() {
 	for {
 		select {
 		case text := <-sub.events:
-			sub.took(text)
+			sub.noteReceived(text)
 		default:
 			sub.behind.Store(false) // an event from now on is sent after the state, which may contain it
 			return

@@ -28,8 +28,8 @@ const (
 
 	// secretBytes is how many random bytes a new secret has: it cannot be guessed.
 	secretBytes = 32
-	// minSecret is how many characters a secret that the user has written must have. A guess: who tries 1,000
-	// per second needs more than a lifetime for 16 letters.
+	// minSecret is the least number of characters of a secret that the user has written. A guess: at 1,000
+	// tries per second, 16 letters take an attacker more than a lifetime.
 	minSecret = 16
 	// maxFile is the most bytes that are read of a file.
 	maxFile = 4 << 10
@@ -41,7 +41,7 @@ const (
 var ErrNotRunning = errors.New("no daemon is running")
 
 // LoadSecret returns the secret of the state directory. If there is none, it makes one. It refuses a file that
-// others can read. Only one process may call it at a time, the one that is going to be the daemon.
+// others can read. Only one process may call it at a time: the process that is going to be the daemon.
 func LoadSecret(stateDir string) (string, error) {
 	secret, err := readSecret(stateDir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -118,12 +118,12 @@ func writeFile(path string, text []byte) error {
 	return err
 }
 
-// An address is where a daemon listens, as a file says it.
+// An address is the address of a daemon, as its file has it.
 type address struct {
 	V       int    `json:"v"`
 	Address string `json:"address"` // http://HOST:PORT, https://HOST:PORT or unix:/PATH
 	PID     int    `json:"pid"`
-	// Certificate is the SHA-256 of the certificate of https, in hex: the name in it need not be that of this machine.
+	// Certificate is the SHA-256 of the certificate of https, in hex, because the certificate need not have the name of this machine.
 	Certificate string `json:"certificate,omitempty"`
 }
 
@@ -166,7 +166,7 @@ func AddressOf(a net.Addr, secured bool) string {
 	case !tcp.IP.IsUnspecified():
 	case tcp.IP.To4() != nil || len(tcp.IP) == 0:
 		host = "127.0.0.1"
-	default: // "::" listens for IPv4, too, unless the system is told otherwise
+	default: // "::" listens for IPv4, too, unless the system is configured otherwise
 		host = "localhost"
 	}
 	scheme := "http"

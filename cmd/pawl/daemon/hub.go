@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxBehind is how many events wait for a subscriber. The one that is further behind gets the whole
+	// maxBehind is how many events wait for a subscriber. A subscriber that is further behind gets the whole
 	// state again. A guess: the texts, of about 1 KB, belong to all subscribers together.
 	maxBehind = 1024
 	// maxBehindBytes is the same in bytes: a task may have a megabyte of URLs. A guess.
@@ -55,15 +55,15 @@ func (s *subscriber) offer(text []byte) {
 	s.behind.Store(true)
 }
 
-// took notes that the subscriber has received an event.
-func (s *subscriber) took(text []byte) { s.size.Add(-int64(len(text))) }
+// noteReceived notes that the subscriber has received an event.
+func (s *subscriber) noteReceived(text []byte) { s.size.Add(-int64(len(text))) }
 
 // A meter measures the rate of a task.
 type meter struct {
 	received int64 // bytes, when it was last measured
 	at       time.Time
 	rate     float64      // bytes per second
-	sent     taskProgress // the last one that the subscribers were sent
+	sent     taskProgress // the last one that was sent to the subscribers
 }
 
 // A taskProgress is the progress of a task in an event.
@@ -83,7 +83,7 @@ type progressEvent struct {
 	Tasks []taskProgress `json:"tasks"`
 }
 
-// progressKind is the kind of a progressEvent, and helloKind of the one that has the whole state.
+// progressKind is the kind of a progressEvent, and helloKind of the event that has the whole state.
 const progressKind, helloKind = "progress", "hello"
 
 func newHub(q *queue.Queue) *hub {

@@ -21,7 +21,7 @@ const (
 	maxStreams = 32
 	// maxHeaderBytes is the most bytes of a request header. net/http grants 4 KiB more.
 	maxHeaderBytes = 64 << 10
-	// maxBody is the most bytes of a body: that of aria2 (--rpc-max-request-size).
+	// maxBody is the most bytes of a body: the limit of aria2 (--rpc-max-request-size).
 	maxBody = 2 << 20
 	// smallBody is the size of the bodies of which each connection may have one in memory, 16 MiB in all.
 	// maxLargeBodies may be larger at a time if their requests have the secret in the header, and maxUnknownBodies
@@ -52,7 +52,8 @@ const (
 	maxGuesses = 16
 	// stopTime is how long requests may go on after the end of Serve's context. SIGTERM must end the daemon within two seconds.
 	stopTime = time.Second
-	// roomTime is how long a new WebSocket waits for the end of one that is closed for it. A guess: it takes moments.
+	// roomTime is how long a new WebSocket waits for the end of another one, which is closed to make room. A guess: it
+	// takes moments.
 	roomTime = time.Second
 )
 

@@ -17,11 +17,11 @@ import (
 // Options are the settings of a Server. Secret must be set.
 type Options struct {
 	Version string
-	Root    string // absolute, that of the queue
+	Root    string // absolute, the same as of the queue
 	Secret  string
 	Hosts   []string // further names by which the user calls the daemon, without port
 	Origins []string // further web origins that may use it, for example "https://example.com"; "null" for local files
-	// StateDir is where the address is written for Find; "" for nowhere.
+	// StateDir is the directory into which the address is written, for Find; "" for none.
 	StateDir string
 	// TLS makes the server speak https; nil for http.
 	TLS *tls.Config
@@ -36,7 +36,7 @@ type Options struct {
 	Free func() int64
 	// Stop is called for a request to stop, and must make the ctx of Serve end soon. May be nil.
 	Stop func()
-	// Log is told about refused requests and internal errors. Default: nothing is logged.
+	// Log gets refused requests and internal errors. Default: nothing is logged.
 	Log *slog.Logger
 }
 
@@ -54,7 +54,7 @@ type Server struct {
 	streams                    slots // of events
 	sockets                    slots // of the RPC handler
 	handler                    http.Handler
-	ctx                        context.Context // that of Serve
+	ctx                        context.Context // of Serve
 }
 
 // New returns a server of q.

@@ -167,7 +167,7 @@ func (s *Server) checkAll(all []Addition) ([]queue.Spec, error) {
 			}
 		}
 		if err != nil {
-			return nil, numbered(err, i, len(all))
+			return nil, errorOfElement(err, i, len(all))
 		}
 	}
 	return specs, nil
@@ -183,7 +183,7 @@ func (s *Server) addAll(all []Addition, specs []queue.Spec) (tasks []queue.Task,
 			added = make([]queue.Task, 1)
 			added[0], err = s.queue.AddRecord(all[i].Record, all[i].Paused)
 		} else {
-			added, err = s.queue.Add(specs[i:i+alike(all[i:])], all[i].place(), all[i].Paused)
+			added, err = s.queue.Add(specs[i:i+addableTogether(all[i:])], all[i].place(), all[i].Paused)
 		}
 		if err != nil && i > 0 {
 			err = fmt.Errorf("%w; only the first %d were added", err, i)
@@ -196,8 +196,8 @@ func (s *Server) addAll(all []Addition, specs []queue.Spec) (tasks []queue.Task,
 	return tasks, nil
 }
 
-// numbered adds to an error which of several elements it is about, counted from 1.
-func numbered(err error, i, n int) error {
+// errorOfElement adds to an error the number of the element that it is about, from 1, if there are several.
+func errorOfElement(err error, i, n int) error {
 	if n == 1 {
 		return err
 	}
@@ -206,8 +206,8 @@ func numbered(err error, i, n int) error {
 	return &e
 }
 
-// alike returns how many elements at the beginning can be added by one call: they follow each other in the queue.
-func alike(all []Addition) int {
+// addableTogether returns how many of the first elements can be added by one call, because they follow each other in the queue.
+func addableTogether(all []Addition) int {
 	n := 1
 	for all[0].Record == "" && n < len(all) && all[n].Record == "" && all[n].Paused == all[0].Paused && all[n].follows(&all[0], n) {
 		n++
@@ -215,7 +215,7 @@ func alike(all []Addition) int {
 	return n
 }
 
-// follows reports whether the position of a is n behind that of b. Without positions, both are added at the end.
+// follows reports whether the position of a is n behind the position of b. Without positions, both are added at the end.
 func (a *Addition) follows(b *Addition, n int) bool {
 	if a.Position == nil || b.Position == nil {
 		return a.Position == b.Position
@@ -223,7 +223,7 @@ func (a *Addition) follows(b *Addition, n int) bool {
 	return *a.Position == *b.Position+n
 }
 
-// place returns where a is added.
+// place returns the position at which a is added.
 func (a *Addition) place() queue.Place {
 	if a.Position == nil {
 		return queue.Last

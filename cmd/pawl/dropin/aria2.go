@@ -36,12 +36,12 @@ const aria2Tries = "5"
 
 // An aria2Line is a command line of aria2c that is being translated.
 type aria2Line struct {
-	transfer
+	translator
 	lists, metalinks []string // of --input-file, --metalink-file
 }
 
 func newAria2(t *tool, env Env) *aria2Line {
-	a := &aria2Line{transfer: newTransfer(t, env)}
+	a := &aria2Line{translator: newTranslator(t, env)}
 	a.word = a.addWord
 	a.handlers = a.newHandlers()
 	a.keep(`no-conf conf-path dir out checksum metalink-base-uri save-session force-sequential parameterized-uri allow-overwrite auto-file-renaming continue conditional-get

@@ -26,11 +26,11 @@ const axelTries = "3"
 
 // An axel is a command line of axel that is being translated.
 type axel struct {
-	transfer
+	translator
 }
 
 func newAxel(t *tool, env Env) *axel {
-	a := &axel{transfer: newTransfer(t, env)}
+	a := &axel{translator: newTranslator(t, env)}
 	a.word = func(word string) error {
 		u, err := checkURL(word, "http")
 		a.urls = append(a.urls, u)

@@ -20,13 +20,13 @@ func curlTool() *tool {
 	}}
 }
 
-// curlTries is --tries without --retry. curl tries once. pawl needs some tries to find out what a
-// server can do, and gives up on a dead host after three seconds with this.
+// curlTries is --tries without --retry. curl tries once. pawl needs some tries to find out which requests
+// a server accepts, and gives up on a dead host after three seconds with this.
 const curlTries = 3
 
 // A curl is a command line of curl that is being translated.
 type curl struct {
-	transfer
+	translator
 	outputs    []curlOutput // the n-th one is for the n-th URL
 	schemes    []string     // allowed by --proto; nil for all
 	dataOption string       // the first option with data, as it was typed
@@ -37,14 +37,14 @@ type curl struct {
 	taken      []string // the files of the runs so far
 }
 
-// A curlOutput says where a file goes: to a given name, or to the name in its URL.
+// A curlOutput is the output file of a URL: a given name, or the name in the URL (remote).
 type curlOutput struct {
 	name   string
 	remote bool
 }
 
 func newCurl(t *tool, env Env) *curl {
-	c := &curl{transfer: newTransfer(t, env)}
+	c := &curl{translator: newTranslator(t, env)}
 	c.word = func(word string) error { c.urls = append(c.urls, word); return nil }
 	c.handlers = c.newHandlers()
 	c.keep(`disable remote-name-all output-dir clobber skip-existing remote-header-name continue-at remote-time fail fail-with-body location fail-early silent show-error

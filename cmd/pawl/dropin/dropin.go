@@ -1,15 +1,16 @@
-// Package dropin reads the command lines and the configuration files of aria2c, curl, wget and
-// axel, and says what pawl has to do for them. It is pure: texts go in, and a [Plan] comes out.
-// It opens no file but through [Env], and downloads nothing.
+// Package dropin translates the command lines and the configuration files of aria2c, curl, wget and
+// axel into command lines of pawl. It is pure: [Translate] takes the words of a command line and
+// returns a [Plan]: for example, "curl -o x http://h/f" becomes the run "get --output=x -- http://h/f".
+// It reads files only through [Env], and downloads nothing.
 //
-// Each tool has one table. It says of each option of the tool whether pawl translates it,
-// ignores it (it changes only how the tool works or prints), drops it with a warning, or refuses
-// it with the reason. An option that is in no table is an error.
+// Each tool has one table of its options. pawl either translates an option, ignores it (it changes
+// only how the tool works or prints), drops it with a warning, or refuses it with the reason. An
+// option that is in no table is an error.
 //
 //	dropin.go       Plan, Env, Failure, Translate
 //	table.go        a table of options, and the reading of arguments by it
 //	values.go       numbers, times and rates as the tools write them
-//	transfer.go     what the tools have in common: URLs, proxies, headers, names
+//	translator.go   the options that all tools have: URLs, proxies, headers, names
 //	aria2.go        aria2c; its table is in package downloader/aria2
 //	curl.go         curl, with curltable.go
 //	writeout.go     curl's --write-out
@@ -27,7 +28,7 @@ import (
 	"strings"
 )
 
-// A Plan is what pawl has to do for a command line of another tool.
+// A Plan is the translation of a command line of another tool: the runs of pawl that do the same.
 type Plan struct {
 	// Runs are done one after another. They are command lines of pawl.
 	Runs []Run
@@ -53,7 +54,8 @@ type Run struct {
 	File string
 }
 
-// An Env is what a command line may depend on besides its words. All functions must be set.
+// An Env gives access to the files and variables that a command line may depend on. All functions
+// must be set.
 type Env struct {
 	// ReadFile returns the content of a configuration file or a list of URLs; "-" is standard input.
 	ReadFile func(path string) ([]byte, error)
@@ -70,7 +72,7 @@ type Env struct {
 // A Failure is a kind of failure, as far as one of the tools has an exit code for it.
 type Failure int
 
-// The failures, and what they mean.
+// The kinds of failures.
 const (
 	OtherFailure   Failure = iota // none of the others
 	Usage                         // the command line cannot be followed

@@ -10,15 +10,15 @@ import (
 
 // An importer is a tool's settings on their way to pawl's configuration file.
 type importer interface {
-	shared() *transfer
+	shared() *translator
 	addCollected() error
-	addImported() // what is not an option of each run, such as the directory
+	addImported() // the settings that are no options of each run, such as the directory
 }
 
-func (x *transfer) shared() *transfer { return x }
+func (x *translator) shared() *translator { return x }
 
 // setGiven sets an option of pawl unless the value is empty.
-func (x *transfer) setGiven(name, value string) {
+func (x *translator) setGiven(name, value string) {
 	if value != "" {
 		x.set(name, value)
 	}
@@ -56,9 +56,9 @@ var impliedBy = map[string]string{"--auto-rename": "auto-file-renaming", "--no-r
 // longNames are the names in a config file of options that have only a letter on command lines.
 var longNames = map[string]string{"-4": "ipv4", "-6": "ipv6"}
 
-// Import turns a configuration file of aria2, curl or wget into one of pawl. name is its path, which says
-// whose it is if the text does not. Comments say what has no meaning for pawl, and why. It returns the text
-// and the name of the tool.
+// Import turns a configuration file of aria2, curl or wget into one of pawl, and returns its text and the
+// name of the tool. name is the path of the file, by which the tool is recognized if possible, or else by
+// the text. Settings that have no meaning for pawl become comments with the reason.
 func Import(name, text string, env Env) (config, tool string, err error) {
 	tool = configTool(path.Base(strings.ReplaceAll(name, `\`, "/")), text)
 	switch tool {
@@ -105,8 +105,8 @@ func configParsers() map[string]func(string) ([]setting, error) {
 	}
 }
 
-// importText returns the text of pawl's configuration file. none is like i, and stays without settings:
-// what it has is not worth a line.
+// importText returns the text of pawl's configuration file. none is like i, but stays without settings: an
+// option of pawl that it has, too, is a default of the tool, and gets no line.
 func importText(i, none importer, name, text string, parse func(*table, string) ([]setting, error)) (string, error) {
 	x := i.shared()
 	var notes []string

@@ -8,7 +8,7 @@ import (
 	"pawl/downloader/credentials"
 )
 
-// A Request is what a pasted curl command asks for, for example a browser's "copy as cURL".
+// A Request is the HTTP request of a pasted curl command, for example of a browser's "copy as cURL".
 type Request struct {
 	URL       string
 	Header    []string // "Name: value"
@@ -18,8 +18,9 @@ type Request struct {
 	Warnings  []string
 }
 
-// ReadCurl reads a pasted curl command. Options that only say where the file goes, or how curl works, have
-// no effect; files and proxies that it names are warned of. An error is a *RefusedError, and contains no value of an option.
+// ReadCurl reads a pasted curl command. Options that only name the output file, or change how curl works,
+// have no effect. The Request has a warning for each file or proxy that the command names. An error is a
+// *RefusedError, and contains no value of an option.
 func ReadCurl(command string, env Env) (Request, error) {
 	r, err := readRequest(command, env)
 	if err != nil {

@@ -17,14 +17,14 @@ const (
 	required                 // always
 )
 
-// A verdict says what pawl makes of an option.
+// A verdict says how pawl treats an option.
 type verdict int
 
 const (
 	translate verdict = iota // pawl has an option that does the same
 	ignore                   // it changes neither the file nor its place
 	drop                     // somebody may rely on it, so pawl warns that it does nothing
-	refuse                   // pawl cannot do what it asks for
+	refuse                   // pawl cannot do it, and a run without it would not be the wanted one
 )
 
 // An option is one option of a tool.

@@ -24,7 +24,8 @@ func seconds(value string) (string, error) {
 	return strconv.FormatFloat(v*factor, 'f', -1, 64) + "s", nil
 }
 
-// noTimeout is what 0 seconds stand for in the tools: no limit. Every wait of pawl ends, so it is a day.
+// noTimeout replaces 0 seconds, which mean no limit to the tools. It is a day, because every wait of pawl
+// must end.
 const noTimeout = "24h"
 
 // timeout is seconds, for a limit that 0 switches off.

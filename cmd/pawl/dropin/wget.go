@@ -26,7 +26,7 @@ const wgetTries = "5"
 
 // A wget is a command line of wget that is being translated.
 type wget struct {
-	transfer
+	translator
 	lists   []string // of --input-file
 	silent  bool     // print no errors
 	keeps   bool     // --no-clobber
@@ -37,7 +37,7 @@ type wget struct {
 }
 
 func newWget(t *tool, env Env) *wget {
-	w := &wget{transfer: newTransfer(t, env)}
+	w := &wget{translator: newTranslator(t, env)}
 	w.word = func(word string) error { w.urls = append(w.urls, word); return nil }
 	w.handlers = w.newHandlers()
 	w.keep(`no-config debug show-progress spider base output-document continue timestamping user password http-user http-password http-passwd ask-password

@@ -156,7 +156,7 @@ func (s *splitter) ansiQuoted() error {
 	return errUnclosed
 }
 
-// ansiEscape reads what follows a backslash in $'…'.
+// ansiEscape reads an escape in $'…', whose backslash has been read.
 func (s *splitter) ansiEscape() {
 	c := s.next(1)[0]
 	if plain, ok := ansiEscapes[c]; ok {
@@ -246,8 +246,8 @@ func cmdWords(command string) ([]string, error) {
 	return s.words, nil
 }
 
-// withoutCarets does what cmd.exe does with a command before the program gets it: outside of double quotes
-// a caret protects the character behind it, and joins lines.
+// withoutCarets removes the carets of a command as cmd.exe does: outside of double quotes a caret
+// protects the character behind it, and joins lines.
 func withoutCarets(command string) (string, error) {
 	var b strings.Builder
 	quoted := false

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// An Outcome is what is known about a run when it has ended, for curl's --write-out.
+// An Outcome is the result of a run that has ended, for curl's --write-out.
 type Outcome struct {
 	Status  int     // HTTP status; 0 if no response came
 	Code    int     // exit code
@@ -29,7 +29,7 @@ var writeOutVariables = map[string]func(r Run, o Outcome) string{
 	"url":        func(r Run, _ Outcome) string { return r.Args[len(r.Args)-1] },
 }
 
-// Report returns what --write-out asks for after the run, or "".
+// Report returns the text of --write-out after the run, "" without that option.
 func (r Run) Report(o Outcome) string {
 	text, _ := expandWriteOut(r.WriteOut, func(name string) (string, bool) {
 		value, known := writeOutVariables[name]

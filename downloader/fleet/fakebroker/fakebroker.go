@@ -19,7 +19,7 @@ import (
 // ErrKilled is the error of all methods of a Client after Kill or Close.
 var ErrKilled = errors.New("the process has ended")
 
-// A Server keeps what all clients share.
+// A Server keeps the queues, logs and buckets of all clients.
 type Server struct {
 	// Lease is the lease of messages; New sets 30 s. It must not be changed in use.
 	Lease time.Duration
@@ -70,8 +70,8 @@ type key struct {
 	end time.Time // zero for never
 }
 
-// StopAnswering makes all calls wait, until StartAnswering is called or their context ends. What
-// they would do is not done.
+// StopAnswering makes all calls wait, without any effect, until StartAnswering is called or their
+// context ends.
 func (s *Server) StopAnswering() { s.update(func() { s.silent = true }) }
 
 // StartAnswering ends StopAnswering.
@@ -114,8 +114,8 @@ func (s *Server) Connect(name string) *Client {
 // Name returns the name of the connection.
 func (c *Client) Name() string { return c.name }
 
-// Kill ends the connection as the end of its process does: all calls fail, and what it has taken
-// goes to others after the lease.
+// Kill ends the connection as the end of its process does: all calls fail, and the messages that it
+// has taken go to others after the lease.
 func (c *Client) Kill() { c.once.Do(func() { close(c.killed) }) }
 
 // Close implements fleet.Broker.

@@ -24,15 +24,11 @@ func addURI(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := p.options(1)
+	options, place, err := p.optionsAndPlace()
 	if err != nil {
 		return nil, err
 	}
-	place, err := p.place(2)
-	if err != nil {
-		return nil, err
-	}
-	urls, err := usable(uris)
+	urls, err := usableURIs(uris)
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +44,8 @@ func addURI(x *exchange, p params) (any, error) {
 	return tasks[0].ID, nil
 }
 
-// usable returns the URIs that pawl can download, without duplicates. It is an error if there are none.
-func usable(uris []string) (urls []string, err error) {
+// usableURIs returns the URIs that pawl can download, without duplicates. It is an error if there are none.
+func usableURIs(uris []string) (urls []string, err error) {
 	if len(uris) == 0 {
 		return nil, failf("URI is not provided.")
 	}
@@ -87,11 +83,7 @@ func addMetalink(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := p.options(1)
-	if err != nil {
-		return nil, err
-	}
-	place, err := p.place(2)
+	options, place, err := p.optionsAndPlace()
 	if err != nil {
 		return nil, err
 	}

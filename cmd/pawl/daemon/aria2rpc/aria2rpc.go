@@ -42,7 +42,7 @@ type Options struct {
 	CheckOrigin func(r *http.Request) bool
 	// Stop makes the daemon end soon. It is called after the answer is sent. May be nil.
 	Stop func()
-	// Log is told about options that are ignored. Default: nothing is logged.
+	// Log gets the options that are ignored. Default: nothing is logged.
 	Log *slog.Logger
 }
 

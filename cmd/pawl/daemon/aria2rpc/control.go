@@ -52,7 +52,7 @@ func unpauseAll(x *exchange, _ params) (any, error) {
 	return x.all(func(t queue.Task) bool { return t.State == queue.Paused }, func(id store.ID) error { return x.queue.Resume(id) })
 }
 
-// all calls do for all unfinished tasks that fit. Those that have ended meanwhile need nothing.
+// all calls do for all unfinished tasks that fit. Tasks that have ended meanwhile need nothing.
 func (x *exchange) all(fits func(queue.Task) bool, do func(store.ID) error) (any, error) {
 	unfinished, _ := x.queue.Tasks()
 	for _, t := range unfinished {
@@ -133,7 +133,7 @@ func changeURI(x *exchange, p params) (any, error) {
 		if s.List {
 			return failf("the URI of a list does not change")
 		}
-		s.URLs, counts = changed(s.URLs, old, added, at)
+		s.URLs, counts = changedURLs(s.URLs, old, added, at)
 		if len(s.URLs) == 0 {
 			return failf("a download needs a URI: add one in the same call")
 		}
@@ -145,9 +145,9 @@ func changeURI(x *exchange, p params) (any, error) {
 	return counts, nil
 }
 
-// changed returns urls without one of each of old, and with added at an index, -1 for the end; and how
+// changedURLs returns urls without one of each of old, and with added at an index, -1 for the end; and how
 // many URLs were removed and added. Clients know the URLs without users.
-func changed(urls, old, added []string, at int) ([]string, [2]int) {
+func changedURLs(urls, old, added []string, at int) ([]string, [2]int) {
 	removed := 0
 	for _, u := range old {
 		i := slices.IndexFunc(urls, func(have string) bool { return have == u || weburl.WithoutUser(have) == u })

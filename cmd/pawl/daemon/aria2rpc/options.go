@@ -51,10 +51,10 @@ var options = map[string]option{
 	"http-no-cache":             {setNoCache, nil},
 	"http-user":                 {func(d *download, v string) error { d.spec.User = setUser(d.spec.User, &v, nil); return nil }, nil},
 	"http-passwd":               {func(d *download, v string) error { d.spec.User = setUser(d.spec.User, nil, &v); return nil }, nil},
-	"allow-overwrite":           {setOverwrite, func(s *queue.Spec) string { return yes(s.Existing.InTheWay == downloader.Replace) }},
-	"auto-file-renaming":        {setRename, func(s *queue.Spec) string { return yes(s.Existing.InTheWay == downloader.Rename) }},
+	"allow-overwrite":           {setOverwrite, func(s *queue.Spec) string { return boolText(s.Existing.InTheWay == downloader.Replace) }},
+	"auto-file-renaming":        {setRename, func(s *queue.Spec) string { return boolText(s.Existing.InTheWay == downloader.Rename) }},
 	"conditional-get":           {setConditional, nil},
-	"continue":                  {setContinue, func(s *queue.Spec) string { return yes(s.Existing.Taking == downloader.TakePartial) }},
+	"continue":                  {setContinue, func(s *queue.Spec) string { return boolText(s.Existing.Taking == downloader.TakePartial) }},
 	"remove-control-file":       {func(d *download, v string) error { return setBool(&d.spec.Existing.Restart, v) }, nil},
 	"pause":                     {func(d *download, v string) error { return setBool(&d.paused, v) }, nil},
 	"gid":                       {setGID, nil},
@@ -67,7 +67,7 @@ var refusals = map[string]string{
 	"all-proxy":       oneProxy,
 	"http-proxy":      oneProxy,
 	"https-proxy":     oneProxy,
-	"dry-run":         "pawl daemon downloads what it gets",
+	"dry-run":         "pawl daemon has no dry run",
 	"hash-check-only": "pawl verify does that",
 }
 
@@ -299,7 +299,7 @@ func setGID(d *download, value string) error {
 	return nil
 }
 
-func yes(b bool) string { return strconv.FormatBool(b) }
+func boolText(b bool) string { return strconv.FormatBool(b) }
 
 // connections returns the value of split and of max-connection-per-server.
 func connections(s *queue.Spec) string {

@@ -122,6 +122,14 @@ func (p params) place(i int) (queue.Place, error) {
 	return queue.Place{N: n}, nil
 }
 
+// optionsAndPlace returns the parameters 1 and 2 of addUri and addMetalink.
+func (p params) optionsAndPlace() (options map[string]json.RawMessage, at queue.Place, err error) {
+	if options, err = p.options(1); err == nil {
+		at, err = p.place(2)
+	}
+	return options, at, err
+}
+
 // A keySet has the keys that a client wants. The zero keySet has all.
 type keySet map[string]bool
 

@@ -18,7 +18,7 @@ import (
 //go:embed index.html pawl.css pawl.js
 var files embed.FS
 
-// A file is what Handler answers for a path.
+// A file is the embedded file with which Handler responds to a path.
 type file struct {
 	name, contentType string
 }

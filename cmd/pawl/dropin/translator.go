@@ -13,9 +13,9 @@ import (
 // example "needs a number".
 type handler func(s setting) error
 
-// A transfer is a command line that is being translated: what all tools have in common. Each tool
-// embeds it.
-type transfer struct {
+// A translator translates one command line. It has the state and the options that all tools have in
+// common; the type of each tool embeds it.
+type translator struct {
 	tool     *tool
 	env      Env
 	handlers map[string]handler // by the long names of the options to translate
@@ -28,7 +28,7 @@ type transfer struct {
 	depth    int    // of files of settings that are being read, one within the other
 	quiet    bool   // print no progress
 
-	kept    map[string]setting // what keep has kept, by the long name of the option: the last one counts
+	kept    map[string]setting // the options of keep, by their long names: the last setting counts
 	proxies map[string]string  // by scheme of the URL, or "all"; "" is no proxy
 
 	// lenient means that refused options only cause a warning. It is set while a configuration file is
@@ -36,29 +36,29 @@ type transfer struct {
 	lenient bool
 }
 
-func newTransfer(t *tool, env Env) transfer {
-	return transfer{tool: t, env: env, kept: make(map[string]setting), proxies: make(map[string]string)}
+func newTranslator(t *tool, env Env) translator {
+	return translator{tool: t, env: env, kept: make(map[string]setting), proxies: make(map[string]string)}
 }
 
-// keep adds handlers for options that are only kept, because what becomes of them depends on others or on
-// the URLs. The names are separated by blanks.
-func (x *transfer) keep(names string) {
+// keep adds handlers that only store options in kept, because their translation depends on other options
+// or on the URLs. The names are separated by blanks.
+func (x *translator) keep(names string) {
 	for name := range strings.FieldsSeq(names) {
 		x.handlers[name] = func(s setting) error { x.kept[name] = s; return nil }
 	}
 }
 
 // on reports whether a boolean was switched on. Its default is off.
-func (x *transfer) on(name string) bool {
+func (x *translator) on(name string) bool {
 	s, given := x.kept[name]
 	return given && !s.off
 }
 
 // off reports whether a boolean was switched off. Its default is on.
-func (x *transfer) off(name string) bool { return x.kept[name].off }
+func (x *translator) off(name string) bool { return x.kept[name].off }
 
 // value returns the value of the first of the options that was given, or "".
-func (x *transfer) value(names ...string) string {
+func (x *translator) value(names ...string) string {
 	for _, name := range names {
 		if s, given := x.kept[name]; given {
 			return s.value
@@ -68,7 +68,7 @@ func (x *transfer) value(names ...string) string {
 }
 
 // apply translates settings in their order.
-func (x *transfer) apply(settings []setting) error {
+func (x *translator) apply(settings []setting) error {
 	for _, s := range settings {
 		if s.option == nil {
 			if err := x.word(s.value); err != nil {
@@ -87,7 +87,7 @@ func (x *transfer) apply(settings []setting) error {
 	return nil
 }
 
-func (x *transfer) applyOne(s setting) error {
+func (x *translator) applyOne(s setting) error {
 	switch s.option.verdict {
 	case drop:
 		if !s.off {
@@ -109,7 +109,7 @@ func (x *transfer) applyOne(s setting) error {
 const maxDepth = 5
 
 // applyFile translates the settings in a file that an option names.
-func (x *transfer) applyFile(name string, parse func(*table, string) ([]setting, error)) error {
+func (x *translator) applyFile(name string, parse func(*table, string) ([]setting, error)) error {
 	if x.depth++; x.depth > maxDepth {
 		return errors.New("names itself")
 	}
@@ -126,28 +126,28 @@ func (x *transfer) applyFile(name string, parse func(*table, string) ([]setting,
 }
 
 // warn adds a warning, once.
-func (x *transfer) warn(text string) {
+func (x *translator) warn(text string) {
 	if !slices.Contains(x.warnings, text) {
 		x.warnings = append(x.warnings, text)
 	}
 }
 
 // set replaces an option of pawl, so that the last one counts.
-func (x *transfer) set(name, value string) {
+func (x *translator) set(name, value string) {
 	x.unset(name)
 	x.add(name, value)
 }
 
 // add adds an option of pawl that may be repeated.
-func (x *transfer) add(name, value string) { x.args = append(x.args, name+"="+value) }
+func (x *translator) add(name, value string) { x.args = append(x.args, name+"="+value) }
 
 // unset removes an option of pawl.
-func (x *transfer) unset(name string) {
+func (x *translator) unset(name string) {
 	x.args = slices.DeleteFunc(x.args, func(a string) bool { return a == name || strings.HasPrefix(a, name+"=") })
 }
 
 // flag switches an option of pawl on or off.
-func (x *transfer) flag(name string, on bool) {
+func (x *translator) flag(name string, on bool) {
 	x.unset(name)
 	if on {
 		x.args = append(x.args, name)
@@ -155,27 +155,27 @@ func (x *transfer) flag(name string, on bool) {
 }
 
 // has reports whether an option of pawl is set.
-func (x *transfer) has(name string) bool {
+func (x *translator) has(name string) bool {
 	return slices.ContainsFunc(x.args, func(a string) bool { return a == name || strings.HasPrefix(a, name+"=") })
 }
 
 // to returns a handler for an option of pawl with the same value.
-func (x *transfer) to(name string) handler {
+func (x *translator) to(name string) handler {
 	return func(s setting) error { x.set(name, s.value); return nil }
 }
 
 // toFlag returns a handler for an option of pawl without a value.
-func (x *transfer) toFlag(name string) handler {
+func (x *translator) toFlag(name string) handler {
 	return func(s setting) error { x.flag(name, !s.off); return nil }
 }
 
 // toNoFlag is toFlag for an option that means the opposite.
-func (x *transfer) toNoFlag(name string) handler {
+func (x *translator) toNoFlag(name string) handler {
 	return func(s setting) error { x.flag(name, s.off); return nil }
 }
 
 // toConverted returns a handler for options of pawl whose value read returns. The value "" unsets them.
-func (x *transfer) toConverted(read func(string) (string, error), names ...string) handler {
+func (x *translator) toConverted(read func(string) (string, error), names ...string) handler {
 	return func(s setting) error {
 		value, err := read(s.value)
 		for _, name := range names {
@@ -190,7 +190,7 @@ func (x *transfer) toConverted(read func(string) (string, error), names ...strin
 
 // toTries returns a handler for --tries. extra is 1 if the tool counts the repetitions alone. 0 means
 // no limit if extra is 0.
-func (x *transfer) toTries(extra int) handler {
+func (x *translator) toTries(extra int) handler {
 	return func(s setting) error {
 		n, err := count(s.value)
 		if s.value == "inf" {
@@ -201,7 +201,7 @@ func (x *transfer) toTries(extra int) handler {
 }
 
 // toConnections reads the most connections per host.
-func (x *transfer) toConnections(s setting) error {
+func (x *translator) toConnections(s setting) error {
 	n, err := count(s.value)
 	if err == nil && n == 0 {
 		err = errors.New("needs a number of at least 1")
@@ -210,7 +210,7 @@ func (x *transfer) toConnections(s setting) error {
 }
 
 // setChecked sets an option of pawl if its value could be read without an error, and returns that.
-func (x *transfer) setChecked(name, value string, err error) error {
+func (x *translator) setChecked(name, value string, err error) error {
 	if err == nil {
 		x.set(name, value)
 	}
@@ -223,7 +223,7 @@ var droppedHeaders = []string{"accept-encoding", "connection", "content-length",
 	"if-range", "if-unmodified-since", "keep-alive", "proxy-connection", "range", "te", "transfer-encoding", "upgrade"}
 
 // header adds a header field. The text must not be in an error.
-func (x *transfer) header(text string) error {
+func (x *translator) header(text string) error {
 	name, value, ok := strings.Cut(text, ":")
 	name = strings.TrimSpace(name)
 	switch lower := strings.ToLower(name); {
@@ -242,7 +242,7 @@ func (x *transfer) header(text string) error {
 }
 
 // noCache asks caches for the server's own file.
-func (x *transfer) noCache(on bool) {
+func (x *translator) noCache(on bool) {
 	if !on {
 		return
 	}
@@ -279,7 +279,7 @@ func checkURL(word, scheme string) (string, error) {
 }
 
 // addUser adds user and password. An empty password is one, so that pawl does not ask for it.
-func (x *transfer) addUser(user, password string) {
+func (x *translator) addUser(user, password string) {
 	if user != "" {
 		x.set("--user", user+":"+password)
 	}
@@ -287,7 +287,7 @@ func (x *transfer) addUser(user, password string) {
 
 // addProxy adds the proxy for the schemes of the URLs, with a user if there is one. pawl has one proxy for
 // all of them.
-func (x *transfer) addProxy(user, password string) error {
+func (x *translator) addProxy(user, password string) error {
 	if len(x.proxies) == 0 {
 		return nil
 	}
@@ -328,13 +328,13 @@ func (x *transfer) addProxy(user, password string) error {
 }
 
 // plan returns a Plan without runs.
-func (x *transfer) plan() Plan {
+func (x *translator) plan() Plan {
 	return Plan{Warnings: x.warnings, Text: x.text}
 }
 
 // get returns a run that downloads the URLs: to a file if there is one URL and output is not empty,
 // else into the directory.
-func (x *transfer) get(dir, output string, urls ...string) Run {
+func (x *translator) get(dir, output string, urls ...string) Run {
 	args := append([]string{"get"}, x.args...)
 	if x.quiet {
 		args = append(args, "--no-progress")

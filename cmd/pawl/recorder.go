@@ -170,7 +170,7 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	}
 }
 
-// hint returns what the user can do about a failed file that is more exact than a hint for its exit code, or "".
+// hint returns a hint for a failed file that is more exact than the hint for its exit code, or "".
 func (o *mirrorRecorder) hint(x mirror.Outcome) string {
 	origin := downloader.Origin(x.URL)
 	f := hintSubject{err: x.Err, begun: x.Record.Credentials, given: o.headers.forList(x.Entry.List, origin).Options}
@@ -341,7 +341,7 @@ func fileCountText(n int) string {
 //  2. Report err, so that its exit code is part of the summary.
 //  3. Commit the files of --failed and --report. A failure here changes the exit code, but it
 //     can no longer be in the report itself.
-//  4. Print the summary and, last, what the user can type next.
+//  4. Print the summary and, last, the hint with the next command.
 //
 // The display must have been stopped before, because finish writes to stdout itself.
 func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
@@ -351,7 +351,7 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 		o.out.note("mirrors in the lists that are not http or https, and are not used: %d", o.mirrors)
 	}
 	if n := o.run.Counts().Clashes; n > 0 {
-		o.out.note("files whose names by their URLs are those of others, and which have a number or a query in their names: %d; --tree keeps directories", n)
+		o.out.note("files with the same name in their URLs as others, which have a number or a query in their names: %d; --tree keeps directories", n)
 	}
 	if n := o.run.Counts().LeftOut; n > 0 {
 		o.out.note("%s that earlier runs fetched %s left out by --depth, --include or --exclude now, and %s kept", fileCountText(n), isOrAre(n), isOrAre(n))
@@ -414,8 +414,7 @@ var finalHints = map[int]string{
 // runAgain is the hint for all other exit codes.
 const runAgain = "run the same command again: it only requests missing files"
 
-// finalHint returns what the user can do about the worst of the failures, or "" if no file
-// failed.
+// finalHint returns the hint for the worst of the failures, or "" if no file failed.
 func (o *mirrorRecorder) finalHint() string {
 	code := worstCode(o.codes)
 	if code == 0 {

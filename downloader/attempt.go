@@ -69,7 +69,9 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 		err = j.becomeLarge()
 	}
 	if err == nil && small == nil {
-		err = j.accept(rep, &held)
+		if err = j.accept(rep, &held); err == nil {
+			err = j.announce()
+		}
 	}
 	if err != nil {
 		rep.close()

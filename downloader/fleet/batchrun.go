@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"runtime"
@@ -345,7 +344,10 @@ func (b *batchRun) ended(i int, done bool) {
 func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 	worker, err := b.prepare(i, file)
 	if err == nil {
-		o := worker.Fetch(b.ctx, file, func() { b.m.gate.release(run.passed) })
+		o := worker.Fetch(b.ctx, file, mirror.Steps{
+			Begin:    func(rec store.Record) error { return b.begin(i, rec) },
+			Released: func() { b.m.gate.release(run.passed) },
+		})
 		if ended := worker.Ended(); ended != nil && o.State == mirror.Pending && b.ctx.Err() == nil {
 			b.m.noteEnded(b.r, ended)
 		}
@@ -355,73 +357,6 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
-}
-
-// prepare imports what an earlier worker has of a file, and returns what fetches it.
-func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	st, it := b.m.o.Store, &b.batch.Items[i]
-	fetch := b.m.fetchers(b.r, it.Private)
-	if !b.later {
-		return fetch.first, nil
-	}
-	b.mu.Lock()
-	part, hasPart := b.cp.Parts[i]
-	b.mu.Unlock()
-	if !b.m.o.Shared {
-		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
-			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))
-		}
-		return fetch.again, nil
-	}
-	own, err := st.ByTarget(file.Path)
-	if err == nil && own.State == store.Done {
-		if st.Intact(own) {
-			return fetch.again, nil
-		}
-		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
-	}
-	stamp, _ := st.Stamp(file.Path)
-	replaces := stamp.Size != it.There.Size || !stamp.ModTime.Equal(it.There.ModTime)
-	if replaces { // an ended worker has put it there
-		file.Record = store.Record{}
-	}
-	if hasPart && part.Handoff != nil {
-		if err := b.importPart(i, part, file, replaces); errors.Is(err, store.ErrBusy) {
-			return nil, err
-		}
-	}
-	if replaces {
-		return fetch.over, nil
-	}
-	return fetch.again, nil
-}
-
-// importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
-func (b *batchRun) importPart(i int, part partOnDisk, file *mirror.Item, replaces bool) error {
-	h, err := b.readHandoff(i, part)
-	if err != nil {
-		return err
-	}
-	id, err := b.m.o.Store.Import(h, file.Path)
-	switch {
-	case err == nil:
-	case errors.Is(err, store.ErrBusy), errors.Is(err, fs.ErrNotExist): // finished, or that of a worker that still ends
-		return err
-	default:
-		b.m.o.OnNote(fmt.Sprintf("%q begins anew: %v", b.batch.Items[i].File.Path, err))
-		return err
-	}
-	if replaces || file.Record.State == store.Done {
-		return b.m.o.Store.AllowReplace(id)
-	}
-	return nil
-}
-
-// readHandoff returns a Handoff with its pages.
-func (b *batchRun) readHandoff(i int, part partOnDisk) (store.Handoff, error) {
-	ctx, cancel := context.WithTimeout(b.ctx, saveTime)
-	defer cancel()
-	return b.checks.handoff(ctx, i, part)
 }
 
 // outcome takes the outcome of a file. An error means that the file has not ended.
@@ -589,42 +524,18 @@ func (b *batchRun) hasAdvanced() bool {
 	return false
 }
 
-// hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
-// checkpoint, the next worker begins anew and leaves the part file behind; with that of another version, it fetches wrong pieces again.
-func (b *batchRun) hasNewPart() bool {
-	b.mu.Lock()
-	var paths []string
-	var saved []store.Record
-	for i, run := range b.running {
-		if p, ok := b.cp.Parts[i]; !ok {
-			paths, saved = append(paths, run.path), append(saved, store.Record{})
-		} else if p.Handoff != nil {
-			paths, saved = append(paths, run.path), append(saved, p.Handoff.Record)
-		}
-	}
-	b.mu.Unlock()
-	if len(paths) == 0 {
-		return false
-	}
-	records, err := b.m.o.Store.LookupTargets(paths)
-	if err != nil {
-		return false
-	}
-	for i, r := range records {
-		was := saved[i]
-		switch {
-		case r.ID == "" || r.State == store.Done || r.Held.Len() == 0:
-		case was.URL == "", r.Held.Len() < was.Held.Len(), r.URL != was.URL, r.ETag != was.ETag, r.LastModified != was.LastModified:
-			return true
-		}
-	}
-	return false
-}
-
 // save writes a checkpoint. If another worker has the batch, it interrupts everything.
 func (b *batchRun) save(ctx context.Context) error {
+	return b.saveIf(ctx, func() bool { return true })
+}
+
+// saveIf is save if it is still needed when earlier checkpoints are written.
+func (b *batchRun) saveIf(ctx context.Context, needed func() bool) error {
 	b.telling.Lock() // not while Done changes with the log, and not twice at a time
 	defer b.telling.Unlock()
+	if !needed() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
 	b.mu.Lock()
@@ -659,58 +570,6 @@ func (b *batchRun) save(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// addParts adds the part files of the files in work to a checkpoint, and returns their Handoffs.
-func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int]*fileRun) (map[int]store.Handoff, error) {
-	all := make(map[int]store.Handoff)
-	st, inline := b.m.o.Store, 0
-	for _, i := range slices.Sorted(maps.Keys(running)) {
-		run := running[i]
-		rec, err := st.ByTarget(run.path)
-		if err != nil || rec.State == store.Done {
-			continue
-		}
-		if cp.Parts == nil {
-			cp.Parts = make(map[int]partOnDisk)
-		}
-		if !b.m.o.Shared {
-			cp.Parts[i] = partOnDisk{Owner: b.m.o.Name, Held: rec.Held.Len()}
-			continue
-		}
-		next, err := st.Handoff(rec.ID, run.saved.Seq)
-		h := run.saved
-		if err == nil && !h.Merge(next) {
-			if next, err = st.Handoff(rec.ID, 0); err == nil {
-				h = next
-			}
-		}
-		if err != nil || h.Record.Held.Len() == 0 {
-			continue
-		}
-		all[i] = h
-		part := partOnDisk{Handoff: &h, Owner: b.checks.owner, Held: h.Record.Held.Len()}
-		if size := len(encode(h)); !run.paged && size <= maxInline && inline+size <= maxCheckpoint {
-			inline += size
-			cp.Parts[i] = part
-			continue
-		}
-		changed := h.Pages
-		if run.paged && next.Since != 0 {
-			changed = next.Pages
-		}
-		if err := b.checks.putPages(ctx, i, changed); err != nil {
-			return nil, err
-		}
-		for _, pg := range h.Pages {
-			part.Pages = append(part.Pages, pg.Number)
-		}
-		record := h
-		record.Pages = nil
-		part.Handoff = &record
-		cp.Parts[i] = part
-	}
-	return all, nil
 }
 
 // finish ends the batch: it is done, or goes back. If it is interrupted meanwhile, it has a little more time.
@@ -783,6 +642,9 @@ func (b *batchRun) publishRetries(ctx context.Context) error {
 		json.NewEncoder(sum).Encode([]any{retries[i].ID, retries[i].File.Rounds})
 	}
 	next.ID = hex.EncodeToString(sum.Sum(nil)[:8]) // the same if it is queued twice
+	if err := b.passParts(ctx, next.ID, slices.Sorted(maps.Keys(retries))); err != nil {
+		return err
+	}
 	if err := b.m.o.Broker.Publish(ctx, next.Run, b.lane, next.ID, encode(next)); err != nil {
 		return err
 	}

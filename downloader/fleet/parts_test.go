@@ -1,0 +1,130 @@
+package fleet_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pawl/downloader/faultserver"
+	"pawl/downloader/fleet"
+)
+
+// partBytes returns how many bytes the part file of a file has.
+func (r *fleetRig) partBytes(name string) int64 {
+	info, err := os.Stat(filepath.Join(r.dir, name+".part"))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// TestPartsOfKilledWorkers: the part file of a worker that ends soon after its first byte is continued by the next one. None is left
+// behind, and nothing is renamed.
+func TestPartsOfKilledWorkers(t *testing.T) {
+	const size = 2 << 20
+	for name, tt := range map[string]struct {
+		files  []string
+		faults faultserver.Fault
+		kills  int
+	}{
+		"one file":    {[]string{"f"}, faultserver.Rate(size / 20), 1},
+		"six files":   {[]string{"a", "b", "c", "d", "e", "f"}, faultserver.Rate(size / 20), 1},
+		"two workers": {[]string{"f"}, faultserver.Rate(size / 20), 2},
+		"no size":     {[]string{"f"}, both(faultserver.NoLength, faultserver.Rate(size/20)), 1},
+		"no ranges":   {[]string{"f"}, both(faultserver.NoRanges, faultserver.Rate(size/20)), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+				var items []fleet.Item
+				for _, name := range tt.files {
+					items = append(items, r.item(name, size))
+				}
+				r.publish(items...)
+				r.srv.Set(tt.faults)
+				for i := range tt.kills {
+					w := r.start(string(rune('a' + i)))
+					before := r.partBytes("f")
+					for r.partBytes("f") <= before { // as soon as it has written something
+						time.Sleep(time.Millisecond)
+					}
+					w.kill()
+					<-w.done
+				}
+				r.srv.Set()
+				r.start("last").wait()
+				r.wantFetched(len(tt.files))
+				r.wantNothingLeft()
+			})
+		})
+	}
+}
+
+func both(outer, inner faultserver.Fault) faultserver.Fault {
+	return func(next http.Handler) http.Handler { return outer(inner(next)) }
+}
+
+// TestPartsOfRounds: a worker that fails in the middle of a file leaves the part file to the one that tries the file in the next round.
+func TestPartsOfRounds(t *testing.T) {
+	const size = 2 << 20
+	for name, local := range map[string]bool{"shared": false, "local": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				t.Cleanup(func() { time.Sleep(time.Minute) })
+				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, local)
+				r.publish(r.item("good", 100), r.item("f", size), r.item("g", size))
+				r.srv.Set(breaksDown(size / 2))
+				named := func(name string) func(o *fleet.WorkerOptions) {
+					return func(o *fleet.WorkerOptions) { o.Request.Access.Header = http.Header{"Worker": {name}} }
+				}
+				a := r.start("a", named("a"))
+				if !local {
+					time.Sleep(5 * time.Second)
+					r.start("b", named("b")).wait()
+				} else {
+					time.Sleep(9 * time.Second)
+					r.srv.Set()
+				}
+				a.wait()
+				r.wantFetched(3)
+				r.wantNothingLeft()
+				if got, _ := r.ended(); got["f"].Rounds != 2 {
+					r.Errorf("f: %d rounds, error %q", got["f"].Rounds, got["f"].Error)
+				}
+				if sent := r.srv.Sent(); sent > 2*size*5/4 {
+					r.Errorf("%d bytes were sent for two files of %d", sent, size)
+				}
+			})
+		})
+	}
+}
+
+// breaksDown makes the server fail for worker "a" once it has sent it n bytes of a file.
+func breaksDown(n int64) faultserver.Fault {
+	var mu sync.Mutex
+	broken := make(map[string]bool)
+	return func(next http.Handler) http.Handler {
+		cut := faultserver.Cut(n)(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			mu.Lock()
+			first := !broken[req.URL.Path]
+			if req.URL.Path != "/good" {
+				broken[req.URL.Path] = true
+			}
+			mu.Unlock()
+			switch {
+			case req.Header.Get("Worker") != "a" || req.URL.Path == "/good":
+				next.ServeHTTP(w, req)
+			case first:
+				cut.ServeHTTP(w, req)
+			default:
+				w.WriteHeader(http.StatusBadGateway)
+			}
+		})
+	}
+}
+

@@ -76,11 +76,11 @@ func (s *queueSite) run() fleet.Run {
 	}
 }
 
-// startWorker starts a worker with a state directory of its own. The result ends it.
-func (s *queueSite) startWorker() (stop func()) {
+// startWorker starts a worker with a state directory of its own, and further arguments. The result ends it.
+func (s *queueSite) startWorker(args ...string) (stop func()) {
 	s.Helper()
-	args := append([]string{"work"}, s.queueArgs("work", "-d", "out", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s")...)
-	p := s.startCommand(pawlCommand(s.dir, args...))
+	all := append([]string{"work"}, s.queueArgs("work", "-d", "out", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s")...)
+	p := s.startCommand(pawlCommand(s.dir, append(all, args...)...))
 	stop = sync.OnceFunc(func() {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		p.wait().wantExit(143)

@@ -118,7 +118,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
 		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
 		if c.Shared {
-			o.Stamp = l.store.Stamp
+			o.Stamp, o.Store = l.store.Stamp, l.store.Store
 		}
 		if key != nil {
 			o.Sealer, err = fleet.NewSealer(key)

@@ -381,7 +381,11 @@ func (b *batchRun) outcome(i int, o mirror.Outcome) error {
 		b.mu.Unlock()
 	}
 	b.m.o.OnOutcome(o)
-	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	ended := endedOf(b.m.o.Dir, it, o)
+	if o.State == mirror.Failed {
+		ended.Part = b.partOfFailed(i, o.Path)
+	}
+	b.tell(i, ended)
 	return nil
 }
 
@@ -406,8 +410,10 @@ func (b *batchRun) tell(i int, e Ended) {
 func (b *batchRun) tellFailed(i int, err error) {
 	it := b.batch.Items[i]
 	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
-	b.tell(i, endedOf(b.m.o.Dir, it, o))
 	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
+	ended := endedOf(b.m.o.Dir, it, o)
+	ended.Part = b.partOfFailed(i, o.Path)
+	b.tell(i, ended)
 	b.m.o.OnOutcome(o)
 }
 
@@ -563,10 +569,7 @@ func (b *batchRun) saveIf(ctx context.Context, needed func() bool) error {
 	}
 	for i := range running {
 		if part, ok := cp.Parts[i]; ok && !b.cp.Done.has(i) {
-			if b.cp.Parts == nil {
-				b.cp.Parts = make(map[int]partOnDisk)
-			}
-			b.cp.Parts[i] = part
+			b.cp.setPart(i, part)
 		}
 	}
 	return nil

@@ -33,7 +33,7 @@ const (
 // its revision first.
 type checkpoint struct {
 	Version int    `json:"v"`
-	Owner   string `json:"owner"` // of the batch; no other delivery ever has the same
+	Owner   string `json:"owner"` // of the batch; no other delivery ever has the same; "" before the first one
 	Worker  string `json:"worker,omitempty"`
 	// Backs is how many deliveries of the message have ended in order. The others were lost with their
 	// workers.
@@ -107,7 +107,7 @@ type checkpoints struct {
 	batch    string
 	owner    string
 	revision uint64 // of the last read or written checkpoint, 0 if there is none
-	begun    bool   // there was one when the batch was taken over
+	begun    bool   // a worker had written one when the batch was taken over
 	pages    bool   // there may be keys of pages
 }
 
@@ -188,12 +188,53 @@ func (c *checkpoints) takeOver(ctx context.Context, delivery int, worker string)
 		if cp, err = c.read(ctx); err != nil {
 			return cp, 0, err
 		}
+		c.begun = cp.Owner != ""
 		deaths = cp.takeOver(delivery, c.owner, worker)
-		c.begun = c.revision != 0
 		if err = c.write(ctx, cp); !errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return cp, deaths, err
 		}
 	}
+}
+
+// setPart sets the part file of a file.
+func (c *checkpoint) setPart(i int, part partOnDisk) {
+	if c.Parts == nil {
+		c.Parts = make(map[int]partOnDisk)
+	}
+	c.Parts[i] = part
+}
+
+// addPart adds the part file of file i to cp, which has room for further bytes: with its pages, or with keys for them, of which
+// only the changed ones are written. paged says that they have keys already.
+func (c *checkpoints) addPart(ctx context.Context, cp *checkpoint, i int, h store.Handoff, changed []store.SumPage, paged bool, room *int) error {
+	part := partOnDisk{Handoff: &h, Owner: c.owner, Held: h.Record.Held.Len()}
+	if size := len(encode(h)); !paged && size <= maxInline && size <= *room {
+		*room -= size
+		cp.setPart(i, part)
+		return nil
+	}
+	if err := c.putPages(ctx, i, changed); err != nil {
+		return err
+	}
+	for _, pg := range h.Pages {
+		part.Pages = append(part.Pages, pg.Number)
+	}
+	h.Pages = nil
+	cp.setPart(i, part)
+	return nil
+}
+
+// begin writes the checkpoint of a batch that no worker has yet, unless it names no part file. The batch may have been queued
+// before, by a process that was killed before it could say so; then the checkpoint stays as it is.
+func (c *checkpoints) begin(ctx context.Context, cp checkpoint) error {
+	if len(cp.Parts) == 0 {
+		return nil
+	}
+	cp.Version = version
+	if err := c.write(ctx, cp); !errors.Is(err, ErrConflict) {
+		return err
+	}
+	return nil
 }
 
 // putPages writes pages of checksums.

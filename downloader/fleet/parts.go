@@ -21,16 +21,20 @@ import (
 // checkpoint can never be written.
 const longestBegin = time.Minute
 
+// maxPartOfFailed limits the JSON of a Handoff in the log. It is enough for the first 90 GB of a file. With half of it, more of a larger
+// file is fetched again; double does not fit into an entry with others.
+const maxPartOfFailed = 128 << 10
+
 // prepare imports what an earlier worker has of a file, and returns what fetches it.
 func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 	st, it := b.m.o.Store, &b.batch.Items[i]
 	fetch := b.m.fetchers(b.r, it.Private)
-	if !b.later {
-		return fetch.first, nil
-	}
 	b.mu.Lock()
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
+	if !b.later && !hasPart {
+		return fetch.first, nil
+	}
 	if !b.m.o.Shared {
 		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))
@@ -45,19 +49,24 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
 	}
 	stamp, _ := st.Stamp(file.Path)
-	replaces := stamp.Size != it.There.Size || !stamp.ModTime.Equal(it.There.ModTime)
-	if replaces { // an ended worker has put it there
+	asQueued := stamp.Size == it.There.Size && stamp.ModTime.Equal(it.There.ModTime)
+	replaces := b.later && !asQueued // an ended worker has put it there
+	if replaces {
 		file.Record = store.Record{}
 	}
 	if hasPart && part.Handoff != nil {
+		replaces = replaces || asQueued && part.Handoff.Record.Replace
 		if err := b.importPart(i, part, file, replaces); errors.Is(err, store.ErrBusy) {
 			return nil, err
 		}
 	}
-	if replaces {
+	switch {
+	case replaces:
 		return fetch.over, nil
+	case b.later:
+		return fetch.again, nil
 	}
-	return fetch.again, nil
+	return fetch.first, nil
 }
 
 // importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
@@ -176,11 +185,8 @@ func (b *batchRun) addPart(ctx context.Context, checks *checkpoints, cp *checkpo
 	if err != nil || rec.State == store.Done {
 		return h, nil
 	}
-	if cp.Parts == nil {
-		cp.Parts = make(map[int]partOnDisk)
-	}
 	if !b.m.o.Shared {
-		cp.Parts[i] = partOnDisk{Owner: b.m.o.Name, Held: rec.Held.Len()}
+		cp.setPart(i, partOnDisk{Owner: b.m.o.Name, Held: rec.Held.Len()})
 		return h, nil
 	}
 	next, err := st.Handoff(rec.ID, run.saved.Seq)
@@ -193,34 +199,18 @@ func (b *batchRun) addPart(ctx context.Context, checks *checkpoints, cp *checkpo
 	if err != nil {
 		return store.Handoff{}, nil
 	}
-	part := partOnDisk{Handoff: &h, Owner: checks.owner, Held: h.Record.Held.Len()}
-	if size := len(encode(h)); !run.paged && size <= maxInline && size <= *room {
-		*room -= size
-		cp.Parts[i] = part
-		return h, nil
-	}
 	changed := h.Pages
 	if run.paged && next.Since != 0 {
 		changed = next.Pages
 	}
-	if err := checks.putPages(ctx, i, changed); err != nil {
-		return h, err
-	}
-	for _, pg := range h.Pages {
-		part.Pages = append(part.Pages, pg.Number)
-	}
-	record := h
-	record.Pages = nil
-	part.Handoff = &record
-	cp.Parts[i] = part
-	return h, nil
+	return h, checks.addPart(ctx, cp, i, h, changed, run.paged, room)
 }
 
 // passParts leaves the part files of files to the batch of the next round, whose files they are in this order: it writes the first
 // checkpoint of that batch.
 func (b *batchRun) passParts(ctx context.Context, batch string, files []int) error {
 	checks := checkpoints{bucket: b.checks.bucket, batch: batch, owner: b.checks.owner}
-	cp := checkpoint{Version: version, Owner: checks.owner, Worker: b.m.o.Name}
+	var cp checkpoint
 	room := maxCheckpoint
 	for n, i := range files {
 		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
@@ -228,12 +218,27 @@ func (b *batchRun) passParts(ctx context.Context, batch string, files []int) err
 			return err
 		}
 	}
-	if len(cp.Parts) == 0 {
+	return checks.begin(ctx, cp)
+}
+
+// partOfFailed returns the part file of a file that has failed, for the submitter of the run: a later run goes on with it. It is nil if
+// there is none, or if it is on a local disk.
+func (b *batchRun) partOfFailed(i int, path string) *store.Handoff {
+	if !b.m.o.Shared {
 		return nil
 	}
-	err := checks.write(ctx, cp)
-	if errors.Is(err, ErrConflict) { // an earlier worker has queued it, and was killed before it could say so
+	b.mu.Lock()
+	part := b.cp.Parts[i]
+	b.mu.Unlock()
+	h, err := store.Handoff{}, store.ErrNotFound
+	if rec, recErr := b.m.o.Store.ByTarget(path); recErr == nil && rec.State != store.Done {
+		h, err = b.m.o.Store.Handoff(rec.ID, 0)
+	}
+	if err != nil && part.Handoff != nil { // this worker has not begun the file
+		h, err = b.readHandoff(i, part)
+	}
+	if err != nil || !h.Shorten(maxPartOfFailed) {
 		return nil
 	}
-	return err
+	return &h
 }

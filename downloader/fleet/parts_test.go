@@ -11,6 +11,7 @@ import (
 
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
+	"pawl/downloader/mirror"
 )
 
 // partBytes returns how many bytes the part file of a file has.
@@ -128,3 +129,62 @@ func breaksDown(n int64) faultserver.Fault {
 	}
 }
 
+// TestPartsOfFailed: the log says what there is of a file that has failed for good, so that a later run goes on with it.
+func TestPartsOfFailed(t *testing.T) {
+	const size = 2 << 20
+	t.Run("gone", func(t *testing.T) {
+		inFleet(t, fleet.Settings{Rounds: 2, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+			r.publish(r.item("f", size), r.itemAt(r.srv.URL+"/none", "none"))
+			r.srv.Set(onPath("/f", both(faultserver.First(1, faultserver.Cut(size/2)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(http.StatusNotFound, -1)))))
+			r.start("a").wait()
+			r.wantPart("f", size/4)
+			r.wantPart("none", -1)
+		})
+	})
+	t.Run("poison", func(t *testing.T) {
+		inFleet(t, fleet.Settings{Rounds: 2, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+			r.publish(r.item("f", size))
+			var mu sync.Mutex
+			var current *fleetWorker
+			begun := time.Now()
+			late := func(int) bool { return time.Since(begun) > 12*time.Second }
+			r.srv.Set(faultserver.Rate(size/20), faultserver.Only(late, func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+					mu.Lock()
+					current.kill()
+					mu.Unlock()
+					<-req.Context().Done()
+				})
+			}))
+			for i := range 10 {
+				w := r.start(string(rune('a' + i)))
+				mu.Lock()
+				current = w
+				mu.Unlock()
+				if i == 0 {
+					time.Sleep(13 * time.Second)
+					w.kill()
+				}
+				<-w.done
+				if w.err == nil {
+					break
+				}
+			}
+			r.wantPart("f", size/4)
+		})
+	})
+}
+
+// wantPart checks that a file has failed, and that the log names its part file with at least so many bytes; none if least is negative.
+func (r *fleetRig) wantPart(name string, least int64) {
+	r.Helper()
+	all, _ := r.ended()
+	e := all[name]
+	held := int64(-1)
+	if e.Part != nil {
+		held = e.Part.Record.Held.Len()
+	}
+	if e.State != mirror.Failed || held < least || least < 0 && held >= 0 {
+		r.Errorf("%s: %q, a part of %d bytes, want at least %d; error %q", name, e.State, held, least, e.Error)
+	}
+}

@@ -60,6 +60,8 @@ type batchRun struct {
 	opened    bool        // checks is ready
 	telling   sync.Mutex  // held while something is appended to the log
 	told      int         // entries of the log
+	noting    sync.Mutex
+	note      partsNote // part files on a local disk; guarded by noting
 	records   []store.Record
 	rounds    int           // of the run
 	roundWait time.Duration // before the second one
@@ -410,8 +412,8 @@ func (b *batchRun) tell(i int, e Ended) {
 func (b *batchRun) tellFailed(i int, err error) {
 	it := b.batch.Items[i]
 	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
-	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
 	ended := endedOf(b.m.o.Dir, it, o)
+	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
 	ended.Part = b.partOfFailed(i, o.Path)
 	b.tell(i, ended)
 	b.m.o.OnOutcome(o)
@@ -606,6 +608,7 @@ func (b *batchRun) complete(ctx context.Context) bool {
 	switch err := b.message().Done(ctx); {
 	case err == nil:
 		b.checks.delete(ctx) // best effort
+		b.forgetLocal()
 		b.forget()
 	case ctx.Err() != nil:
 		return false

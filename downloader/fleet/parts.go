@@ -133,7 +133,8 @@ func (p *partOnDisk) names(r *store.Record) bool {
 	return r.PartNumber == was.PartNumber && r.Held.Len() >= was.Held.Len() && r.URL == was.URL && r.ETag == was.ETag && r.LastModified == was.LastModified
 }
 
-// begin returns when a checkpoint names the part file of a file, so that bytes may be written to it. Without a checkpoint, the next
+// begin returns when a checkpoint, or for a local disk the note of this machine, names the part file of a file, so that bytes may be
+// written to it. Without a checkpoint, the next
 // worker begins anew and leaves the part file behind, because it may be that of a user; with that of another version, it fetches
 // wrong pieces again. Small files have no part file, so a checkpoint for each large one costs little.
 //
@@ -141,7 +142,7 @@ func (p *partOnDisk) names(r *store.Record) bool {
 // again every second.
 func (b *batchRun) begin(i int, rec store.Record) error {
 	if !b.m.o.Shared {
-		return nil
+		return b.noteLocal(i, &rec)
 	}
 	unnamed := func() bool {
 		b.mu.Lock()
@@ -212,11 +213,20 @@ func (b *batchRun) passParts(ctx context.Context, batch string, files []int) err
 	checks := checkpoints{bucket: b.checks.bucket, batch: batch, owner: b.checks.owner}
 	var cp checkpoint
 	room := maxCheckpoint
+	note := partsNote{Run: b.batch.Run, Batch: batch, Parts: make(map[int]store.ID)}
 	for n, i := range files {
+		b.noting.Lock()
+		if id, ok := b.note.Parts[i]; ok {
+			note.Parts[n] = id
+		}
+		b.noting.Unlock()
 		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
 		if _, err := b.addPart(ctx, &checks, &cp, n, &fileRun{path: path}, &room); err != nil {
 			return err
 		}
+	}
+	if err := note.write(b.m.o.StateDir); err != nil {
+		return err
 	}
 	return checks.begin(ctx, cp)
 }

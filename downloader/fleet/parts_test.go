@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -186,5 +187,80 @@ func (r *fleetRig) wantPart(name string, least int64) {
 	}
 	if e.State != mirror.Failed || held < least || least < 0 && held >= 0 {
 		r.Errorf("%s: %q, a part of %d bytes, want at least %d; error %q", name, e.State, held, least, e.Error)
+	}
+}
+
+// TestPartsOnLocalDisks: a worker that comes back removes its part file of a file that has ended elsewhere, and goes on with one that has
+// not.
+func TestPartsOnLocalDisks(t *testing.T) {
+	const size = 2 << 20
+	for name, tt := range map[string]struct {
+		gone    func(r *fleetRig, w *fleetWorker) // the first worker
+		between func(r *fleetRig)
+		parts   int   // files with a part in the end
+		most    int64 // bytes that the server sends, as a multiple of a file
+	}{
+		"killed":    {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
+		"stopped":   {func(_ *fleetRig, w *fleetWorker) { w.stop() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
+		"cancelled": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Control = fleet.Cancelled }) }, 0, 1},
+		"deleted long ago": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) {
+			if err := fleet.DeleteRun(r.Context(), r.admin, r.run); err != nil {
+				r.Error(err)
+			}
+			old := time.Now().Add(-48 * time.Hour)
+			notes, _ := filepath.Glob(filepath.Join(r.states["a"], "*.fleet-parts"))
+			for _, n := range notes {
+				os.Chtimes(n, old, old)
+			}
+		}, 0, 1},
+		"unknown run": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) {
+			if err := fleet.DeleteRun(r.Context(), r.admin, r.run); err != nil {
+				r.Error(err)
+			}
+			notes, _ := filepath.Glob(filepath.Join(r.states["a"], "*.fleet-parts"))
+			for _, n := range notes { // the clock of the test is not that of the files
+				os.Chtimes(n, time.Now(), time.Now())
+			}
+		}, 2, 1},
+		"not ended": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(*fleetRig) {}, 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				t.Cleanup(func() { time.Sleep(time.Minute) })
+				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, true)
+				r.publish(r.item("f", size), r.item("g", size), r.item("small", 100))
+				r.srv.Set(faultserver.Rate(size / 15))
+				a := r.start("a")
+				time.Sleep(10 * time.Second)
+				tt.gone(r, a)
+				<-a.done
+				if r.partBytes("f") == 0 || r.partBytes("g") == 0 {
+					r.Fatal("there is no part file")
+				}
+				r.srv.Set()
+				other := r.dir + ".other" // b has another disk
+				swap := func() {
+					if err := errors.Join(os.Rename(r.dir, other+".new"), os.MkdirAll(other, 0o777), os.Rename(other, r.dir), os.Rename(other+".new", other)); err != nil {
+						r.Fatal(err)
+					}
+				}
+				t.Cleanup(func() { os.RemoveAll(other) })
+				swap()
+				tt.between(r)
+				swap()
+				r.start("a").wait()
+				parts, _ := filepath.Glob(filepath.Join(r.dir, "*.part*"))
+				if len(parts) != tt.parts {
+					r.Errorf("part files: %v, want %d", parts, tt.parts)
+				}
+				if notes, _ := filepath.Glob(filepath.Join(r.states["a"], "*.fleet-parts*")); (len(notes) > 0) != (tt.parts > 0) {
+					r.Errorf("notes: %v", notes)
+				}
+				if sent := r.srv.Sent(); sent > tt.most*size+size/2 {
+					r.Errorf("%d bytes were sent, of files of %d", sent, size)
+				}
+			})
+		})
 	}
 }

@@ -239,6 +239,10 @@ type laneWork struct {
 // loop takes batches until ctx ends.
 func (m *membership) loop() {
 	m.all.Go(m.watchRuns)
+	if !m.o.Shared {
+		m.tidyLocalParts() // before survey may find that nothing is left
+		m.all.Go(m.keepLocalPartsTidy)
+	}
 	m.all.Go(m.survey)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -38,7 +38,8 @@ type fleetRig struct {
 	run    string
 	local  bool
 	files  map[string]faultserver.File
-	sent   int // batches
+	sent   int               // batches
+	states map[string]string // directories of the workers, by name
 }
 
 // inFleet runs a test with a clock of its own.
@@ -235,10 +236,16 @@ type fleetWorker struct {
 	notes []string
 }
 
-// start starts a worker with a state directory of its own.
+// start starts a worker with a state directory of its own, which a later worker of the same name has, too.
 func (r *fleetRig) start(name string, change ...func(*fleet.WorkerOptions)) *fleetWorker {
 	r.Helper()
-	st, err := store.Open(shmDir(r.T), store.Options{Root: r.dir, Warn: func(s string) { r.Log(s) }})
+	if r.states == nil {
+		r.states = make(map[string]string)
+	}
+	if r.states[name] == "" {
+		r.states[name] = shmDir(r.T)
+	}
+	st, err := store.Open(r.states[name], store.Options{Root: r.dir, Warn: func(s string) { r.Log(s) }})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -250,7 +257,7 @@ func (r *fleetRig) start(name string, change ...func(*fleet.WorkerOptions)) *fle
 		r.Logf("%s %s: %s", time.Now().Format("04:05"), name, s)
 	}
 	o := fleet.WorkerOptions{
-		Broker: w.client, Store: st, Dir: r.dir, Shared: !r.local, Target: testTarget, Host: name, Once: true, OnNote: note, OnWarning: note,
+		Broker: w.client, Store: st, StateDir: r.states[name], Dir: r.dir, Shared: !r.local, Target: testTarget, Host: name, Once: true, OnNote: note, OnWarning: note,
 		Downloader: func(slots func(string, int) downloader.Slots, forHost func(string) (int, float64)) *downloader.Downloader {
 			return downloader.New(st, downloader.Options{
 				Dial: r.net.Dial, Slots: slots, Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: 5 * time.Second, Connect: time.Second},

@@ -56,6 +56,7 @@ type batchRun struct {
 
 	checks    checkpoints // used by one goroutine at a time
 	later     bool        // a worker may have begun it before
+	marks     bool        // each file is marked when it begins
 	solo      bool        // its files are fetched alone
 	opened    bool        // checks is ready
 	telling   sync.Mutex  // held while something is appended to the log
@@ -73,6 +74,7 @@ type batchRun struct {
 	wait    time.Duration    // how long the batch must go back; 0 unless a file could not begin
 	cp      checkpoint       // as it is now; Parts as last saved
 	running map[int]*fileRun // files in work
+	marked  map[int]bool     // Now of the saved checkpoint
 	untold  []toldFile       // outcomes that are not in the log yet
 	retries map[int]Item     // files for the next round
 	wake    chan struct{}    // capacity 1: there is something to tell
@@ -95,7 +97,7 @@ type toldFile struct {
 func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
 	b := &batchRun{
 		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), rounds: max(1, r.run.Settings.Rounds), roundWait: r.run.Settings.RoundWait,
-		running: make(map[int]*fileRun), retries: make(map[int]Item), wake: make(chan struct{}, 1),
+		running: make(map[int]*fileRun), marked: make(map[int]bool), retries: make(map[int]Item), wake: make(chan struct{}, 1),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(m.ctx)
 	return b
@@ -201,7 +203,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	b.cp, b.opened = cp, true
 	b.mu.Unlock()
 	b.later = delivery > 1 || b.checks.begun || b.batch.Round > 1
-	b.solo = deaths >= soloDeaths
+	b.marks, b.solo = deaths >= markedDeaths, deaths >= soloDeaths
 	now := time.Now()
 	switch due := b.batch.NotBefore; {
 	case now.Before(due):
@@ -217,7 +219,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 		}
 	}
 	for _, i := range cp.givenUp() {
-		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
+		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]+markedDeaths))
 	}
 	if deaths > 0 {
 		b.m.o.OnNote(fmt.Sprintf("going on with a batch of %d files, of which %d had ended, after the end of %s", len(b.batch.Items), cp.Done.count(), workerText(deaths)))
@@ -267,11 +269,14 @@ func (b *batchRun) fetchAll() {
 		b.mu.Lock()
 		b.running[i] = run
 		b.mu.Unlock()
-		if b.solo && !b.mark(i) {
-			b.ended(i, false)
-			break
-		}
-		files.Go(func() { b.fetch(i, file, run) })
+		files.Go(func() {
+			if b.marks && !b.mark(i) {
+				b.stopStarting()
+				b.ended(i, false)
+				return
+			}
+			b.fetch(i, file, run)
+		})
 		if b.solo { // the next one waits until this one has ended
 			files.Wait()
 		}
@@ -308,7 +313,8 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 	return &file, nil
 }
 
-// mark records that a file is fetched alone from now on, so that the end of the worker is a strike for it.
+// mark records that a file is fetched from now on, so that the end of the worker is a strike for it. Files that begin at the same time
+// are recorded together.
 func (b *batchRun) mark(i int) bool {
 	b.mu.Lock()
 	if part, ok := b.cp.Parts[i]; ok && part.Handoff == nil { // this worker begins anew, or has a part file of its own
@@ -318,9 +324,17 @@ func (b *batchRun) mark(i int) bool {
 		}
 		b.cp.Parts[i] = part
 	}
-	b.cp.Now = map[int]int64{i: b.cp.Parts[i].Held}
+	if b.cp.Now == nil {
+		b.cp.Now = make(map[int]int64)
+	}
+	b.cp.Now[i] = b.cp.Parts[i].Held
 	b.mu.Unlock()
-	return b.save(b.ctx) == nil
+	isUnmarked := func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return !b.marked[i]
+	}
+	return b.saveIf(b.ctx, isUnmarked) == nil
 }
 
 // delay makes the batch go back for a time, and begin no further file.
@@ -335,6 +349,7 @@ func (b *batchRun) delay(wait time.Duration) {
 func (b *batchRun) ended(i int, done bool) {
 	b.mu.Lock()
 	run := b.running[i]
+	delete(b.cp.Now, i)
 	if done {
 		delete(b.running, i)
 	}
@@ -494,7 +509,7 @@ func (b *batchRun) doneLocked(i int) {
 // saveOften writes checkpoints until ctx ends.
 func (b *batchRun) saveOften(ctx context.Context) {
 	every := time.Second
-	if b.solo {
+	if b.marks {
 		every /= 10
 	}
 	tick := time.NewTicker(every)
@@ -515,7 +530,7 @@ func (b *batchRun) saveOften(ctx context.Context) {
 	}
 }
 
-// hasAdvanced reports whether bytes have arrived of a file that is alone, and no checkpoint says so. Then the end of this worker
+// hasAdvanced reports whether bytes have arrived of a marked file, and no checkpoint says so. Then the end of this worker
 // is not a strike for it.
 func (b *batchRun) hasAdvanced() bool {
 	b.mu.Lock()
@@ -566,6 +581,10 @@ func (b *batchRun) saveIf(ctx context.Context, needed func() bool) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	clear(b.marked)
+	for i := range cp.Now {
+		b.marked[i] = true
+	}
 	for i, h := range handoffs {
 		running[i].saved, running[i].paged = h, len(cp.Parts[i].Pages) > 0
 	}

@@ -15,9 +15,17 @@ import (
 )
 
 const (
-	// maxStrikes is how many workers may end while they have a file alone before it counts as failed. Fewer
+	// A file that ends its workers costs three of them: the first one has only its batch, because nothing is written before a file begins
+	// there; the second one has it besides others (markedDeaths), and the third one alone (soloDeaths). A small fleet whose
+	// workers nobody restarts is not lost then. Others are hardly blamed for machines that are taken away: a file
+	// must be in work at the second and at the third end, without a new byte, and be alone at the third.
+
+	// maxStrikes is how many workers may end while they are known to have a file before it counts as failed. Fewer
 	// would blame files for machines that are taken away; each further one costs another worker.
-	maxStrikes = 3
+	maxStrikes = 2
+	// markedDeaths is how many workers must have ended with a batch before each file is marked when it begins. With none, each small file
+	// would cost a write.
+	markedDeaths = 1
 	// soloDeaths is how many workers must have ended with a batch before its files are fetched one by one,
 	// with nothing else in the process. One is the usual price of machines that are taken away.
 	soloDeaths = 2
@@ -39,8 +47,8 @@ type checkpoint struct {
 	// workers.
 	Backs   int                `json:"backs,omitempty"`
 	Done    bitset             `json:"done,omitempty"`    // files that have ended and are in the log, or in a batch of the next round
-	Now     map[int]int64      `json:"now,omitempty"`     // files that are being fetched alone, and the bytes that each had at the beginning
-	Strikes map[int]int        `json:"strikes,omitempty"` // how many workers have ended with a file alone
+	Now     map[int]int64      `json:"now,omitempty"`     // marked files, which are being fetched, and the bytes that each had at the beginning
+	Strikes map[int]int        `json:"strikes,omitempty"` // how many workers have ended with a marked file
 	Parts   map[int]partOnDisk `json:"parts,omitempty"`   // of unfinished files
 }
 
@@ -72,7 +80,7 @@ func (c *checkpoint) clone() checkpoint {
 }
 
 // takeOver makes c the checkpoint of a new delivery. It returns how many workers have ended with the batch.
-// A worker that ended while it had a file alone is a strike for that file, unless bytes of the file have arrived
+// A worker that ended while it had a marked file is a strike for that file, unless bytes of the file have arrived
 // meanwhile: then the end of the worker has other reasons.
 func (c *checkpoint) takeOver(delivery int, owner, worker string) (deaths int) {
 	deaths = max(0, delivery-1-c.Backs)

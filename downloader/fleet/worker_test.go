@@ -380,14 +380,34 @@ func TestWorkerPoison(t *testing.T) {
 				break
 			}
 		}
-		if deaths != 5 {
-			r.Errorf("%d workers ended, want two, and three that had it alone", deaths)
+		if deaths != 3 {
+			r.Errorf("%d workers ended, want three: with the batch, with this file and others, and with it alone", deaths)
 		}
 		r.wantFetched(1 << 10)
 		got, _ := r.ended()
 		if e := got["f5"]; e.State != mirror.Failed || !strings.Contains(e.Error, "3 workers ended") {
 			r.Errorf("got %q, error %q", e.State, e.Error)
 		}
+		r.wantNothingLeft()
+	})
+}
+
+// TestWorkerManyDeaths: a file that makes progress is not blamed for its workers, however many end while they have it.
+func TestWorkerManyDeaths(t *testing.T) {
+	inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+		const size = 8 << 20
+		r.publish(r.item("f", size), r.item("g", size))
+		r.srv.Set(faultserver.Rate(size / 30))
+		for i := range 6 {
+			w := r.start(fmt.Sprint("w", i))
+			for sent := r.srv.Sent(); r.srv.Sent() < sent+size/4; {
+				time.Sleep(100 * time.Millisecond)
+			}
+			w.kill()
+			<-w.done
+		}
+		r.start("last").wait()
+		r.wantFetched(2)
 		r.wantNothingLeft()
 	})
 }

@@ -859,6 +859,38 @@ func TestWorkersTakeTurns(t *testing.T) {
 	})
 }
 
+// TestWorkerOnceWithoutRun: a worker with Once that has nothing to do says why, and what to do, unless others have done everything.
+func TestWorkerOnceWithoutRun(t *testing.T) {
+	const next = "queue one first"
+	for name, tt := range map[string]struct {
+		prepare func(r *fleetRig)
+		want    string // "" for nothing
+	}{
+		"no run": {func(r *fleetRig) {
+			if err := fleet.DeleteRun(r.Context(), r.admin, r.run); err != nil {
+				r.Error(err)
+			}
+		}, "the queue has no run yet"},
+		"complete":        {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.State = fleet.Complete }) }, "all runs of the queue have ended"},
+		"cancelled":       {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Control = fleet.Cancelled }) }, "all runs of the queue have ended"},
+		"other directory": {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Target = "fedcba9876543210" }) }, "its directory is another one"},
+		"local disks":     {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Target = "" }) }, "for the local disks"},
+		"nothing left":    {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.State = fleet.Submitted }) }, ""},
+		"work":            {func(r *fleetRig) { r.publish(r.item("f", 100)) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, fleet.Settings{Rounds: 1}, func(r *fleetRig) {
+				tt.prepare(r)
+				w := r.start("a")
+				w.wait()
+				if has := w.hasNoted(next); has != (tt.want != "") || !w.hasNoted(tt.want) && has {
+					r.Errorf("got %q, want %q", w.notes, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func mustLimit(t *testing.T, text string) (l fleet.HostLimit) {
 	t.Helper()
 	if err := l.UnmarshalText([]byte(text)); err != nil {

@@ -265,6 +265,22 @@ func TestMirrorQueueUsage(t *testing.T) {
 	} {
 		s.runMirror(append(strings.Fields(tt.args), "list")...).wantExit(2).wantStderr("pawl: error: ", tt.want)
 	}
+	// What workers do not get is told before anything is queued.
+	for _, tt := range []struct{ args, want string }{
+		{"--bearer-file token", "pawl: warning: the workers do not get --bearer-file, which"},
+		{"--user u:p --proxy http://127.0.0.1:1 --min-free 1", "the workers do not get --proxy, --min-free, which this machine uses only for lists that are URLs; give it to each pawl work, too"},
+		{"--user u:p --proxy http://127.0.0.1:1", "the workers do not get --user, which this machine uses only for lists that are URLs; give it to each pawl work, with --headers-everywhere"},
+		{"--connections 4 --max-request-rate 5", "--connections, --max-request-rate does not limit the workers; use --host-limit"},
+	} {
+		must(s.testRun, os.WriteFile(filepath.Join(s.dir, "token"), []byte("secret"), 0o600))
+		args := append(strings.Fields("--queue nats://127.0.0.1:1 --shared --queue-key-file none"), strings.Fields(tt.args)...)
+		s.runMirror(append(args, "list")...).wantExit(2).wantStderr(tt.want)
+	}
+	o := s.runMirror("--queue", "nats://127.0.0.1:1", "--shared", "--queue-key-file", "none", "-H", "X-Token: secret", "list")
+	o.wantExit(2).wantStderr("the workers do not get --header, which")
+	if strings.Contains(o.stderr, "secret") {
+		t.Errorf("a secret is shown: %s", o.stderr)
+	}
 	// A dry run needs no queue.
 	s.runMirror("--queue", "nats://127.0.0.1:1", "--shared", "--dry-run", "list").wantExit(0).wantStderr("a: would be fetched")
 	if n := len(s.srv.Requests()); n > 0 {

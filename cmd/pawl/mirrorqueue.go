@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +62,41 @@ func (c *MirrorCmd) checkFleet() error {
 	return nil
 }
 
+// warnOwnOptions warns of options that hold on this machine alone, which fetches lists but no file: without a user or a header, the
+// workers would fail with each file.
+func (c *MirrorCmd) warnOwnOptions(out *printer) {
+	given := func(options []ownOption) string {
+		var names []string
+		for _, o := range options {
+			if o.given {
+				names = append(names, o.name)
+			}
+		}
+		return strings.Join(names, ", ")
+	}
+	if names := given([]ownOption{
+		{"--header", len(c.Header) > 0}, {"--referer", c.Referer != ""}, {"--user", c.User.given}, {"--bearer-file", c.BearerFile != ""},
+		{"--load-cookies", c.LoadCookies != ""}, {"--cert", c.Cert != ""},
+	}); names != "" {
+		out.warn("the workers do not get %s, which this machine uses only for lists that are URLs; give it to each pawl work, with --headers-everywhere, or for one host: -H 'HOST=N: V'", names)
+	}
+	if names := given([]ownOption{
+		{"--user-agent", c.UserAgent != ""}, {"--netrc-file", c.NetrcFile != ""}, {"--proxy", c.Proxy != ""}, {"--resolve", len(c.Resolve) > 0}, {"--cacert", c.CACert != ""}, {"--tls-legacy", c.TLSLegacy}, {"--insecure", c.Insecure},
+		{"--limit-rate", len(c.LimitRate.entries) > 0}, {"--min-free", c.MinFree > 0}, {"--no-remote-time", c.NoRemoteTime}, {"--split-unverified", c.SplitUnverified},
+	}); names != "" {
+		out.warn("the workers do not get %s, which this machine uses only for lists that are URLs; give it to each pawl work, too", names)
+	}
+	if names := given([]ownOption{{"--connections", c.Connections > 0}, {"--max-request-rate", c.MaxRequestRate.requests > 0}}); names != "" {
+		out.warn("%s does not limit the workers; use --host-limit, such as '*=8' or '*=8,5/s'", names)
+	}
+}
+
+// An ownOption is an option that does not reach the workers.
+type ownOption struct {
+	name  string
+	given bool
+}
+
 // settings returns what the workers of the run must know.
 func (c *MirrorCmd) fleetSettings() fleet.Settings {
 	var req downloader.Request
@@ -95,6 +131,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	if !c.isGiven() || c.DryRun {
 		return nil, nil
 	}
+	c.warnOwnOptions(l.out)
 	key, err := c.queueKey(l.out)
 	if err != nil {
 		return nil, err

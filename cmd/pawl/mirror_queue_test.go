@@ -227,6 +227,32 @@ func TestMirrorQueueEnds(t *testing.T) {
 	}
 }
 
+// TestMirrorQueueTwice checks that a second submitter of the same lists and directory ends and names the first one, whose run stays as
+// it is, and that it takes over when that has ended.
+func TestMirrorQueueTwice(t *testing.T) {
+	t.Parallel()
+	s := newQueueSite(t, natstest.Options{Roles: true})
+	s.addMany(2, sameSize(100))
+	s.writeListOfAll("list")
+	p := s.startMirror(s.withQueue("--rounds", "2", "--report", "r", "list")...)
+	run := s.run()
+	waitFor(t, func() bool { return s.run().State == fleet.Submitted })
+	for _, args := range [][]string{{"--rounds", "7", "list"}, {"--detach", "list"}} {
+		o := s.runMirror(s.withQueue(append([]string{"--state", "state-two"}, args...)...)...)
+		o.wantExit(75).wantStderr("the same lists are being submitted for the same directory by process ", "pawl queue report RUN --report FILE --wait")
+	}
+	if r := s.run(); r.ID != run.ID || r.Settings.Rounds != 2 || r.State != fleet.Submitted {
+		t.Errorf("the run is %+v", r)
+	}
+	stop := s.startWorker()
+	p.wait().wantExit(0)
+	stop()
+	if got := s.report("r"); got.Summary.Fetched != 2 {
+		t.Errorf("got %s", jsonText(got.Summary))
+	}
+	s.runMirror(s.withQueue("--state", "state-two", "--detach", "list")...).wantExit(0).wantStderr("files queued")
+}
+
 // TestMirrorQueueSilent checks that --deadline ends a run whose queue never answers.
 func TestMirrorQueueSilent(t *testing.T) {
 	t.Parallel()

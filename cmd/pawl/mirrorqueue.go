@@ -115,6 +115,7 @@ type queueRun struct {
 	broker    fleet.Broker
 	id        string
 	submitter *fleet.Submitter
+	hold      *fleet.Hold
 
 	stop     context.CancelFunc // ends watch
 	watching sync.WaitGroup
@@ -152,8 +153,11 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	if q.broker, err = c.connect(ctx, l.out); err != nil {
 		return nil, err
 	}
-	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
-		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
+	if q.hold, err = l.holdLists(ctx, q.broker); err == nil {
+		run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run)
+	}
+	if err == nil {
+		o := fleet.SubmitterOptions{Run: run, Hold: q.hold, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
 		if c.Shared {
 			o.Stamp, o.Store = l.store.Stamp, l.store.Store
 		}
@@ -165,6 +169,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 		}
 	}
 	if err != nil {
+		q.hold.Close(ctx)
 		q.broker.Close()
 		return nil, err
 	}
@@ -191,7 +196,25 @@ func (q *queueRun) close() {
 	}
 	q.stop()
 	q.watching.Wait()
+	q.hold.Close(context.Background())
 	q.broker.Close()
+}
+
+// holdLists keeps a process with another state directory, perhaps on another machine, from submitting the same lists for the same
+// directory.
+func (l *mirrorLoop) holdLists(ctx context.Context, b fleet.Broker) (*fleet.Hold, error) {
+	state, err := fleet.HolderID(l.store.dir)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	own := fleet.Holder{State: state, Host: host, Process: os.Getpid(), Since: time.Now().Truncate(time.Second)}
+	return fleet.OpenHold(ctx, b, l.cmd.runKey(), own, func(other fleet.Holder) {
+		l.out.note("the same lists are submitted for the same directory by %s; looking whether it is alive", other)
+	})
 }
 
 // apply makes a run send its files to the queue, and rec record what the workers tell.

@@ -62,6 +62,9 @@ type SubmitterOptions struct {
 	// Store is where unfinished downloads are on record, if the files are in a shared directory: workers go on with those of
 	// this process, and what they leave of a failed file is recorded here. nil: part files are elsewhere.
 	Store *store.Store
+	// Hold keeps other processes away from the run, until the caller closes it after Submitter.Close. If it is lost, the run ends
+	// for this process. nil: the caller knows that there is none.
+	Hold *Hold
 	// Detach makes Outcomes end once everything is queued, without any outcome.
 	Detach bool
 	// Unreported says that files which have not ended when the submitter does need not be reported one by one, which
@@ -544,6 +547,16 @@ func (s *Submitter) watch(ctx context.Context, end context.CancelCauseFunc) erro
 	changes, err := WatchRuns(ctx, s.b, s.o.Run.ID)
 	if err != nil {
 		return err
+	}
+	if s.o.Hold != nil {
+		s.watching.Go(func() {
+			select {
+			case <-s.o.Hold.Lost():
+				s.fail(s.o.Hold.Err())
+				end(s.o.Hold.Err())
+			case <-ctx.Done():
+			}
+		})
 	}
 	s.watching.Go(func() {
 		for c := range changes {

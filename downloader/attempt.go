@@ -69,7 +69,9 @@ func (j *job) useFirstResponse(ctx context.Context, rep *reply, held chunk.Set) 
 		err = j.becomeLarge()
 	}
 	if err == nil && small == nil {
-		err = j.acceptVersion(rep, &held)
+		if err = j.acceptVersion(rep, &held); err == nil {
+			err = j.announce()
+		}
 	}
 	if err != nil {
 		rep.close()

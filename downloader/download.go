@@ -55,7 +55,8 @@ type goal struct {
 	stream io.Writer // gets the bytes in place of a file; nil for none
 	listed *Listed   // nil if the file is not of a list
 
-	released func() // called when a small file needs no connection any more; nil if the file is not one of many
+	released func()                   // called when a small file needs no connection any more; nil if the file is not one of many
+	begin    func(store.Record) error // called before bytes are written to the part file
 }
 
 // newGoal returns the goal of a request.
@@ -77,6 +78,7 @@ func newGoal(req Request) (goal, error) {
 		if g.released = to.Released; g.released == nil {
 			g.released = func() {}
 		}
+		g.begin = to.Begin
 		g.sumBy = cmp.Or(req.SumBy, ProofList)
 	default:
 		complete = false
@@ -214,12 +216,21 @@ func (d *download) verifyPart(ctx context.Context) (lost int64, err error) {
 // record gets this size.
 func (d *download) forget(size int64) error {
 	d.file.setEarlierRun(contribution{})
-	return d.file.part.Restart(func(r *store.Record) {
+	err := d.file.part.Restart(func(r *store.Record) {
 		r.URL, r.Public = d.origin.recorded, d.origin.start.public
 		r.Sum, r.Replace = d.goal.sum, r.Replace || d.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 		r.ServerSum = chunk.Sum{}
 	})
+	return cmp.Or(err, d.announce())
+}
+
+// announce tells the caller of the download that bytes are about to be written to the part file, if there is one.
+func (d *download) announce() error {
+	if d.goal.begin == nil || d.file.part == nil {
+		return nil
+	}
+	return d.goal.begin(d.file.record())
 }
 
 // adopt makes v the version of the download, and records it. noRanges is set if the server sends

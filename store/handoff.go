@@ -188,6 +188,28 @@ func (r *Record) holdsOfPage(n int) bool {
 	return w.overlaps(chunk.Range{Off: pageStart(n, r.PieceLength), End: pageStart(n+1, r.PieceLength)})
 }
 
+// Shorten leaves out the last pages of checksums, and the held ranges that they are of, until the JSON form of h has at
+// most n bytes. It returns false if that is not possible. h must be complete.
+func (h *Handoff) Shorten(n int) bool {
+	for {
+		b, err := json.Marshal(h)
+		switch {
+		case err != nil:
+			return false
+		case len(b) <= n:
+			return true
+		case len(h.Pages) > 0:
+			keep := min(len(h.Pages)-1, len(h.Pages)*n/len(b))
+			h.Record.Held = clip(h.Record.Held, pageStart(h.Pages[keep].Number, h.Record.PieceLength))
+			h.Pages = slices.Clone(h.Pages[:keep])
+		case h.Record.Held.Len() > 0:
+			h.Record.Held = chunk.Set{}
+		default:
+			return false
+		}
+	}
+}
+
 // checkPage returns an error unless pg is a page of takeUnsaved.
 func checkPage(pg sumPage) error {
 	b, err := checkChecksum(pg.data)

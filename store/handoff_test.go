@@ -346,6 +346,23 @@ func TestHandoffIsBounded(t *testing.T) {
 	}
 	must(t, h.check())
 	t.Logf("%d bytes for 512 GiB", len(text))
+	for _, tt := range []struct {
+		n, least int // bytes of JSON, and of these what is used
+		held     int64
+		ok       bool
+	}{{MaxHandoff, 0, 512 << 30, true}, {400 << 10, 380 << 10, 200 << 30, true}, {130 << 10, 100 << 10, 0, true}, {50 << 10, 0, 0, false}} {
+		short := h
+		ok := short.Shorten(tt.n)
+		text, err := json.Marshal(short)
+		must(t, err)
+		if ok != tt.ok || ok && (len(text) > tt.n || len(text) < tt.least || short.Record.Held.Len() < tt.held) {
+			t.Errorf("%d bytes: got %v, %d bytes with %s", tt.n, ok, len(text), short.Record.Held)
+		}
+		must(t, short.check())
+	}
+	if len(h.Pages) != maxHandoffPages {
+		t.Error("Shorten has changed another handoff")
+	}
 	p.rec.URL = "http://h/" + strings.Repeat("x", maxHandoffText)
 	must(t, a.store.write(func(t tx) error { return t.put(&p.rec) }))
 	_, err = a.store.Handoff(id, 0)

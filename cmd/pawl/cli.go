@@ -302,7 +302,7 @@ type WorkDirOptions struct {
 // WorkerOptions select the runs of a worker, and identify it in the fleet.
 type WorkerOptions struct {
 	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
-	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
+	Once   bool     `group:"Fleet" help:"End when nothing is left to do, at once if there is no run yet (default: wait for more)."`
 	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
 	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
 }

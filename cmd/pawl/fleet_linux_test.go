@@ -437,7 +437,7 @@ func TestFleetPoison(t *testing.T) {
 			}
 		}
 	}
-	if s := f.report("report").Summary; failed != 1 || s.Failed != 1 || s.Fetched+s.Current+s.Unchanged != 39 || deaths > 5 {
+	if s := f.report("report").Summary; failed != 1 || s.Failed != 1 || s.Fetched+s.Current+s.Unchanged != 39 || deaths != 3 {
 		t.Errorf("%d workers ended, %d files failed, and the summary is %s", deaths, failed, jsonText(s))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -29,6 +30,34 @@ func parseWork(args []string) (*CLI, error) {
 		err = cli.Work.check()
 	}
 	return cli, err
+}
+
+// TestPackagedFiles checks that the packages have each unit and each example: those of the fleet as documentation.
+func TestPackagedFiles(t *testing.T) {
+	contents := make(map[string]string) // the directory in a package, by pattern
+	for _, m := range regexp.MustCompile(`src: ([^,]+), dst: ([^,]+),`).FindAllStringSubmatch(readFile(t, "../../.ci/nfpm.yaml"), -1) {
+		contents[m[1]] = m[2]
+	}
+	for dir, want := range map[string]string{"systemd": "/usr/lib/systemd/system/", "systemd/user": "/usr/lib/systemd/user/", "fleet": "/usr/share/doc/pawl/examples/"} {
+		if !regexp.MustCompile(`(?m)^\tcp -r .*\bcmd/pawl/` + strings.Split(dir, "/")[0] + `\b`).MatchString(readFile(t, "../../.ci/release")) {
+			t.Errorf(".ci/release does not copy %s", dir)
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			got := ""
+			for pattern, to := range contents {
+				if ok, _ := path.Match(pattern, dir+"/"+f.Name()); ok {
+					got = to
+				}
+			}
+			if !f.IsDir() && got != want {
+				t.Errorf("%s/%s is packaged in %q, want %q", dir, f.Name(), got, want)
+			}
+		}
+	}
 }
 
 // TestSystemdWorker checks the unit of a worker: the grammar accepts its command line, it may write where it must, its

@@ -76,11 +76,11 @@ func (s *queueSite) run() fleet.Run {
 	}
 }
 
-// startWorker starts a worker with a state directory of its own. The result ends it.
-func (s *queueSite) startWorker() (stop func()) {
+// startWorker starts a worker with a state directory of its own, and further arguments. The result ends it.
+func (s *queueSite) startWorker(args ...string) (stop func()) {
 	s.Helper()
-	args := append([]string{"work"}, s.queueArgs("work", "-d", "out", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s")...)
-	p := s.startCommand(pawlCommand(s.dir, args...))
+	all := append([]string{"work"}, s.queueArgs("work", "-d", "out", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s")...)
+	p := s.startCommand(pawlCommand(s.dir, append(all, args...)...))
 	stop = sync.OnceFunc(func() {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		p.wait().wantExit(143)
@@ -227,6 +227,32 @@ func TestMirrorQueueEnds(t *testing.T) {
 	}
 }
 
+// TestMirrorQueueTwice checks that a second submitter of the same lists and directory ends and names the first one, whose run stays as
+// it is, and that it takes over when that has ended.
+func TestMirrorQueueTwice(t *testing.T) {
+	t.Parallel()
+	s := newQueueSite(t, natstest.Options{Roles: true})
+	s.addMany(2, sameSize(100))
+	s.writeListOfAll("list")
+	p := s.startMirror(s.withQueue("--rounds", "2", "--report", "r", "list")...)
+	run := s.run()
+	waitFor(t, func() bool { return s.run().State == fleet.Submitted })
+	for _, args := range [][]string{{"--rounds", "7", "list"}, {"--detach", "list"}} {
+		o := s.runMirror(s.withQueue(append([]string{"--state", "state-two"}, args...)...)...)
+		o.wantExit(75).wantStderr("the same lists are being submitted for the same directory by process ", "pawl queue report RUN --report FILE --wait")
+	}
+	if r := s.run(); r.ID != run.ID || r.Settings.Rounds != 2 || r.State != fleet.Submitted {
+		t.Errorf("the run is %+v", r)
+	}
+	stop := s.startWorker()
+	p.wait().wantExit(0)
+	stop()
+	if got := s.report("r"); got.Summary.Fetched != 2 {
+		t.Errorf("got %s", jsonText(got.Summary))
+	}
+	s.runMirror(s.withQueue("--state", "state-two", "--detach", "list")...).wantExit(0).wantStderr("files queued")
+}
+
 // TestMirrorQueueSilent checks that --deadline ends a run whose queue never answers.
 func TestMirrorQueueSilent(t *testing.T) {
 	t.Parallel()
@@ -264,6 +290,22 @@ func TestMirrorQueueUsage(t *testing.T) {
 		{"--queue nats://127.0.0.1:1 --shared --host-limit h=0", "at least 1"},
 	} {
 		s.runMirror(append(strings.Fields(tt.args), "list")...).wantExit(2).wantStderr("pawl: error: ", tt.want)
+	}
+	// What workers do not get is told before anything is queued.
+	for _, tt := range []struct{ args, want string }{
+		{"--bearer-file token", "pawl: warning: the workers do not get --bearer-file, which"},
+		{"--user u:p --proxy http://127.0.0.1:1 --min-free 1", "the workers do not get --proxy, --min-free, which this machine uses only for lists that are URLs; give it to each pawl work, too"},
+		{"--user u:p --proxy http://127.0.0.1:1", "the workers do not get --user, which this machine uses only for lists that are URLs; give it to each pawl work, with --headers-everywhere"},
+		{"--connections 4 --max-request-rate 5", "--connections, --max-request-rate does not limit the workers; use --host-limit"},
+	} {
+		must(s.testRun, os.WriteFile(filepath.Join(s.dir, "token"), []byte("secret"), 0o600))
+		args := append(strings.Fields("--queue nats://127.0.0.1:1 --shared --queue-key-file none"), strings.Fields(tt.args)...)
+		s.runMirror(append(args, "list")...).wantExit(2).wantStderr(tt.want)
+	}
+	o := s.runMirror("--queue", "nats://127.0.0.1:1", "--shared", "--queue-key-file", "none", "-H", "X-Token: secret", "list")
+	o.wantExit(2).wantStderr("the workers do not get --header, which")
+	if strings.Contains(o.stderr, "secret") {
+		t.Errorf("a secret is shown: %s", o.stderr)
 	}
 	// A dry run needs no queue.
 	s.runMirror("--queue", "nats://127.0.0.1:1", "--shared", "--dry-run", "list").wantExit(0).wantStderr("a: would be fetched")

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +62,41 @@ func (c *MirrorCmd) checkFleet() error {
 	return nil
 }
 
+// warnOwnOptions warns of options that hold on this machine alone, which fetches lists but no file: without a user or a header, the
+// workers would fail with each file.
+func (c *MirrorCmd) warnOwnOptions(out *printer) {
+	given := func(options []ownOption) string {
+		var names []string
+		for _, o := range options {
+			if o.given {
+				names = append(names, o.name)
+			}
+		}
+		return strings.Join(names, ", ")
+	}
+	if names := given([]ownOption{
+		{"--header", len(c.Header) > 0}, {"--referer", c.Referer != ""}, {"--user", c.User.given}, {"--bearer-file", c.BearerFile != ""},
+		{"--load-cookies", c.LoadCookies != ""}, {"--cert", c.Cert != ""},
+	}); names != "" {
+		out.warn("the workers do not get %s, which this machine uses only for lists that are URLs; give it to each pawl work, with --headers-everywhere, or for one host: -H 'HOST=N: V'", names)
+	}
+	if names := given([]ownOption{
+		{"--user-agent", c.UserAgent != ""}, {"--netrc-file", c.NetrcFile != ""}, {"--proxy", c.Proxy != ""}, {"--resolve", len(c.Resolve) > 0}, {"--cacert", c.CACert != ""}, {"--tls-legacy", c.TLSLegacy}, {"--insecure", c.Insecure},
+		{"--limit-rate", len(c.LimitRate.entries) > 0}, {"--min-free", c.MinFree > 0}, {"--no-remote-time", c.NoRemoteTime}, {"--split-unverified", c.SplitUnverified},
+	}); names != "" {
+		out.warn("the workers do not get %s, which this machine uses only for lists that are URLs; give it to each pawl work, too", names)
+	}
+	if names := given([]ownOption{{"--connections", c.Connections > 0}, {"--max-request-rate", c.MaxRequestRate.requests > 0}}); names != "" {
+		out.warn("%s does not limit the workers; use --host-limit, such as '*=8' or '*=8,5/s'", names)
+	}
+}
+
+// An ownOption is an option that does not reach the workers.
+type ownOption struct {
+	name  string
+	given bool
+}
+
 // fleetSettings returns the options that the workers of the run must apply.
 func (c *MirrorCmd) fleetSettings() fleet.Settings {
 	var req downloader.Request
@@ -79,6 +115,7 @@ type queueRun struct {
 	broker    fleet.Broker
 	id        string
 	submitter *fleet.Submitter
+	hold      *fleet.Hold
 
 	stop     context.CancelFunc // ends watch
 	watching sync.WaitGroup
@@ -95,6 +132,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	if !c.isGiven() || c.DryRun {
 		return nil, nil
 	}
+	c.warnOwnOptions(l.out)
 	key, err := c.queueKey(l.out)
 	if err != nil {
 		return nil, err
@@ -115,10 +153,13 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	if q.broker, err = c.connect(ctx, l.out); err != nil {
 		return nil, err
 	}
-	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
-		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
+	if q.hold, err = l.holdLists(ctx, q.broker); err == nil {
+		run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run)
+	}
+	if err == nil {
+		o := fleet.SubmitterOptions{Run: run, Hold: q.hold, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
 		if c.Shared {
-			o.Stamp = l.store.Stamp
+			o.Stamp, o.Store = l.store.Stamp, l.store.Store
 		}
 		if key != nil {
 			o.Sealer, err = fleet.NewSealer(key)
@@ -128,6 +169,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 		}
 	}
 	if err != nil {
+		q.hold.Close(ctx)
 		q.broker.Close()
 		return nil, err
 	}
@@ -154,7 +196,25 @@ func (q *queueRun) close() {
 	}
 	q.stop()
 	q.watching.Wait()
+	q.hold.Close(context.Background())
 	q.broker.Close()
+}
+
+// holdLists keeps a process with another state directory, perhaps on another machine, from submitting the same lists for the same
+// directory.
+func (l *mirrorLoop) holdLists(ctx context.Context, b fleet.Broker) (*fleet.Hold, error) {
+	state, err := fleet.HolderID(l.store.dir)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	own := fleet.Holder{State: state, Host: host, Process: os.Getpid(), Since: time.Now().Truncate(time.Second)}
+	return fleet.OpenHold(ctx, b, l.cmd.runKey(), own, func(other fleet.Holder) {
+		l.out.note("the same lists are submitted for the same directory by %s; looking whether it is alive", other)
+	})
 }
 
 // apply makes a run send its files to the queue, and rec record the outcomes that the workers report.

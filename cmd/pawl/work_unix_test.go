@@ -226,6 +226,7 @@ func TestWorkRefuses(t *testing.T) {
 		text string
 	}{
 		{"nothing is left", []string{"-d", "out", "--shared"}, 0, "0 files fetched"},
+		{"no run for it", []string{"-d", "other", "--local", "-q"}, 0, "the queue has no run for this worker"},
 		{"no place", []string{"-d", "out"}, 2, "--shared"},
 		{"not mounted", []string{"-d", "other", "--shared"}, 2, "is the file system mounted?"},
 		{"no queue", []string{"-d", "out", "--shared", "--queue", ""}, 2, "--queue"},

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"runtime"
@@ -57,10 +56,13 @@ type batchRun struct {
 
 	checks    checkpoints // used by one goroutine at a time
 	later     bool        // a worker may have begun it before
+	marks     bool        // each file is marked when it begins
 	solo      bool        // its files are fetched alone
 	opened    bool        // checks is ready
 	telling   sync.Mutex  // held while something is appended to the log
 	told      int         // entries of the log
+	noting    sync.Mutex
+	note      partsNote // part files on a local disk; guarded by noting
 	records   []store.Record
 	rounds    int           // of the run
 	roundWait time.Duration // before the second one
@@ -72,6 +74,7 @@ type batchRun struct {
 	wait    time.Duration    // how long the batch must go back; 0 unless a file could not begin
 	cp      checkpoint       // as it is now; Parts as last saved
 	running map[int]*fileRun // files in work
+	marked  map[int]bool     // Now of the saved checkpoint
 	untold  []toldFile       // outcomes that are not in the log yet
 	retries map[int]Item     // files for the next round
 	wake    chan struct{}    // capacity 1: there is something to tell
@@ -94,7 +97,7 @@ type toldFile struct {
 func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
 	b := &batchRun{
 		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), rounds: max(1, r.run.Settings.Rounds), roundWait: r.run.Settings.RoundWait,
-		running: make(map[int]*fileRun), retries: make(map[int]Item), wake: make(chan struct{}, 1),
+		running: make(map[int]*fileRun), marked: make(map[int]bool), retries: make(map[int]Item), wake: make(chan struct{}, 1),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(m.ctx)
 	return b
@@ -200,7 +203,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	b.cp, b.opened = cp, true
 	b.mu.Unlock()
 	b.later = delivery > 1 || b.checks.begun || b.batch.Round > 1
-	b.solo = deaths >= soloDeaths
+	b.marks, b.solo = deaths >= markedDeaths, deaths >= soloDeaths
 	now := time.Now()
 	switch due := b.batch.NotBefore; {
 	case now.Before(due):
@@ -216,7 +219,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 		}
 	}
 	for _, i := range cp.givenUp() {
-		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
+		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]+markedDeaths))
 	}
 	if deaths > 0 {
 		b.m.o.OnNote(fmt.Sprintf("going on with a batch of %d files, of which %d had ended, after the end of %s", len(b.batch.Items), cp.Done.count(), workerText(deaths)))
@@ -266,11 +269,14 @@ func (b *batchRun) fetchAll() {
 		b.mu.Lock()
 		b.running[i] = run
 		b.mu.Unlock()
-		if b.solo && !b.mark(i) {
-			b.ended(i, false)
-			break
-		}
-		files.Go(func() { b.fetch(i, file, run) })
+		files.Go(func() {
+			if b.marks && !b.mark(i) {
+				b.stopStarting()
+				b.ended(i, false)
+				return
+			}
+			b.fetch(i, file, run)
+		})
 		if b.solo { // the next one waits until this one has ended
 			files.Wait()
 		}
@@ -307,7 +313,8 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 	return &file, nil
 }
 
-// mark records that a file is fetched alone from now on, so that the end of the worker is a strike for it.
+// mark records that a file is fetched from now on, so that the end of the worker is a strike for it. Files that begin at the same time
+// are recorded together.
 func (b *batchRun) mark(i int) bool {
 	b.mu.Lock()
 	if part, ok := b.cp.Parts[i]; ok && part.Handoff == nil { // this worker begins anew, or has a part file of its own
@@ -317,9 +324,17 @@ func (b *batchRun) mark(i int) bool {
 		}
 		b.cp.Parts[i] = part
 	}
-	b.cp.Now = map[int]int64{i: b.cp.Parts[i].Held}
+	if b.cp.Now == nil {
+		b.cp.Now = make(map[int]int64)
+	}
+	b.cp.Now[i] = b.cp.Parts[i].Held
 	b.mu.Unlock()
-	return b.save(b.ctx) == nil
+	isUnmarked := func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return !b.marked[i]
+	}
+	return b.saveIf(b.ctx, isUnmarked) == nil
 }
 
 // delay makes the batch go back for a time, and begin no further file.
@@ -334,6 +349,7 @@ func (b *batchRun) delay(wait time.Duration) {
 func (b *batchRun) ended(i int, done bool) {
 	b.mu.Lock()
 	run := b.running[i]
+	delete(b.cp.Now, i)
 	if done {
 		delete(b.running, i)
 	}
@@ -345,7 +361,10 @@ func (b *batchRun) ended(i int, done bool) {
 func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 	worker, err := b.prepare(i, file)
 	if err == nil {
-		o := worker.Fetch(b.ctx, file, func() { b.m.gate.release(run.passed) })
+		o := worker.Fetch(b.ctx, file, mirror.Steps{
+			Begin:    func(rec store.Record) error { return b.begin(i, rec) },
+			Released: func() { b.m.gate.release(run.passed) },
+		})
 		if ended := worker.Ended(); ended != nil && o.State == mirror.Pending && b.ctx.Err() == nil {
 			b.m.noteEnded(b.r, ended)
 		}
@@ -355,73 +374,6 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
-}
-
-// prepare imports what an earlier worker has of a file, and returns what fetches it.
-func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	st, it := b.m.o.Store, &b.batch.Items[i]
-	fetch := b.m.fetchers(b.r, it.Private)
-	if !b.later {
-		return fetch.first, nil
-	}
-	b.mu.Lock()
-	part, hasPart := b.cp.Parts[i]
-	b.mu.Unlock()
-	if !b.m.o.Shared {
-		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
-			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))
-		}
-		return fetch.again, nil
-	}
-	own, err := st.ByTarget(file.Path)
-	if err == nil && own.State == store.Done {
-		if st.Intact(own) {
-			return fetch.again, nil
-		}
-		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
-	}
-	stamp, _ := st.Stamp(file.Path)
-	replaces := stamp.Size != it.There.Size || !stamp.ModTime.Equal(it.There.ModTime)
-	if replaces { // an ended worker has put it there
-		file.Record = store.Record{}
-	}
-	if hasPart && part.Handoff != nil {
-		if err := b.importPart(i, part, file, replaces); errors.Is(err, store.ErrBusy) {
-			return nil, err
-		}
-	}
-	if replaces {
-		return fetch.over, nil
-	}
-	return fetch.again, nil
-}
-
-// importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
-func (b *batchRun) importPart(i int, part partOnDisk, file *mirror.Item, replaces bool) error {
-	h, err := b.readHandoff(i, part)
-	if err != nil {
-		return err
-	}
-	id, err := b.m.o.Store.Import(h, file.Path)
-	switch {
-	case err == nil:
-	case errors.Is(err, store.ErrBusy), errors.Is(err, fs.ErrNotExist): // finished, or that of a worker that still ends
-		return err
-	default:
-		b.m.o.OnNote(fmt.Sprintf("%q begins anew: %v", b.batch.Items[i].File.Path, err))
-		return err
-	}
-	if replaces || file.Record.State == store.Done {
-		return b.m.o.Store.AllowReplace(id)
-	}
-	return nil
-}
-
-// readHandoff returns a Handoff with its pages.
-func (b *batchRun) readHandoff(i int, part partOnDisk) (store.Handoff, error) {
-	ctx, cancel := context.WithTimeout(b.ctx, saveTime)
-	defer cancel()
-	return b.checks.handoff(ctx, i, part)
 }
 
 // outcome takes the outcome of a file. An error means that the file has not ended.
@@ -446,7 +398,11 @@ func (b *batchRun) outcome(i int, o mirror.Outcome) error {
 		b.mu.Unlock()
 	}
 	b.m.o.OnOutcome(o)
-	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	ended := endedOf(b.m.o.Dir, it, o)
+	if o.State == mirror.Failed {
+		ended.Part = b.partOfFailed(i, o.Path)
+	}
+	b.tell(i, ended)
 	return nil
 }
 
@@ -471,8 +427,10 @@ func (b *batchRun) tell(i int, e Ended) {
 func (b *batchRun) tellFailed(i int, err error) {
 	it := b.batch.Items[i]
 	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
-	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	ended := endedOf(b.m.o.Dir, it, o)
 	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
+	ended.Part = b.partOfFailed(i, o.Path)
+	b.tell(i, ended)
 	b.m.o.OnOutcome(o)
 }
 
@@ -551,7 +509,7 @@ func (b *batchRun) doneLocked(i int) {
 // saveOften writes checkpoints until ctx ends.
 func (b *batchRun) saveOften(ctx context.Context) {
 	every := time.Second
-	if b.solo {
+	if b.marks {
 		every /= 10
 	}
 	tick := time.NewTicker(every)
@@ -572,7 +530,7 @@ func (b *batchRun) saveOften(ctx context.Context) {
 	}
 }
 
-// hasAdvanced reports whether bytes have arrived of a file that is alone, and no checkpoint says so. Then the end of this worker
+// hasAdvanced reports whether bytes have arrived of a marked file, and no checkpoint says so. Then the end of this worker
 // is not a strike for it.
 func (b *batchRun) hasAdvanced() bool {
 	b.mu.Lock()
@@ -589,42 +547,18 @@ func (b *batchRun) hasAdvanced() bool {
 	return false
 }
 
-// hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
-// checkpoint, the next worker begins anew and leaves the part file behind; with that of another version, it fetches wrong pieces again.
-func (b *batchRun) hasNewPart() bool {
-	b.mu.Lock()
-	var paths []string
-	var saved []store.Record
-	for i, run := range b.running {
-		if p, ok := b.cp.Parts[i]; !ok {
-			paths, saved = append(paths, run.path), append(saved, store.Record{})
-		} else if p.Handoff != nil {
-			paths, saved = append(paths, run.path), append(saved, p.Handoff.Record)
-		}
-	}
-	b.mu.Unlock()
-	if len(paths) == 0 {
-		return false
-	}
-	records, err := b.m.o.Store.LookupTargets(paths)
-	if err != nil {
-		return false
-	}
-	for i, r := range records {
-		was := saved[i]
-		switch {
-		case r.ID == "" || r.State == store.Done || r.Held.Len() == 0:
-		case was.URL == "", r.Held.Len() < was.Held.Len(), r.URL != was.URL, r.ETag != was.ETag, r.LastModified != was.LastModified:
-			return true
-		}
-	}
-	return false
-}
-
 // save writes a checkpoint. If another worker has the batch, it interrupts everything.
 func (b *batchRun) save(ctx context.Context) error {
+	return b.saveIf(ctx, func() bool { return true })
+}
+
+// saveIf is save if it is still needed when earlier checkpoints are written.
+func (b *batchRun) saveIf(ctx context.Context, needed func() bool) error {
 	b.telling.Lock() // not while Done changes with the log, and not twice at a time
 	defer b.telling.Unlock()
+	if !needed() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
 	b.mu.Lock()
@@ -647,70 +581,19 @@ func (b *batchRun) save(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	clear(b.marked)
+	for i := range cp.Now {
+		b.marked[i] = true
+	}
 	for i, h := range handoffs {
 		running[i].saved, running[i].paged = h, len(cp.Parts[i].Pages) > 0
 	}
 	for i := range running {
 		if part, ok := cp.Parts[i]; ok && !b.cp.Done.has(i) {
-			if b.cp.Parts == nil {
-				b.cp.Parts = make(map[int]partOnDisk)
-			}
-			b.cp.Parts[i] = part
+			b.cp.setPart(i, part)
 		}
 	}
 	return nil
-}
-
-// addParts adds the part files of the files in work to a checkpoint, and returns their Handoffs.
-func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int]*fileRun) (map[int]store.Handoff, error) {
-	all := make(map[int]store.Handoff)
-	st, inline := b.m.o.Store, 0
-	for _, i := range slices.Sorted(maps.Keys(running)) {
-		run := running[i]
-		rec, err := st.ByTarget(run.path)
-		if err != nil || rec.State == store.Done {
-			continue
-		}
-		if cp.Parts == nil {
-			cp.Parts = make(map[int]partOnDisk)
-		}
-		if !b.m.o.Shared {
-			cp.Parts[i] = partOnDisk{Owner: b.m.o.Name, Held: rec.Held.Len()}
-			continue
-		}
-		next, err := st.Handoff(rec.ID, run.saved.Seq)
-		h := run.saved
-		if err == nil && !h.Merge(next) {
-			if next, err = st.Handoff(rec.ID, 0); err == nil {
-				h = next
-			}
-		}
-		if err != nil || h.Record.Held.Len() == 0 {
-			continue
-		}
-		all[i] = h
-		part := partOnDisk{Handoff: &h, Owner: b.checks.owner, Held: h.Record.Held.Len()}
-		if size := len(encode(h)); !run.paged && size <= maxInline && inline+size <= maxCheckpoint {
-			inline += size
-			cp.Parts[i] = part
-			continue
-		}
-		changed := h.Pages
-		if run.paged && next.Since != 0 {
-			changed = next.Pages
-		}
-		if err := b.checks.putPages(ctx, i, changed); err != nil {
-			return nil, err
-		}
-		for _, pg := range h.Pages {
-			part.Pages = append(part.Pages, pg.Number)
-		}
-		record := h
-		record.Pages = nil
-		part.Handoff = &record
-		cp.Parts[i] = part
-	}
-	return all, nil
 }
 
 // finish ends the batch: it is done, or goes back. If it is interrupted meanwhile, it has a little more time.
@@ -744,6 +627,7 @@ func (b *batchRun) complete(ctx context.Context) bool {
 	switch err := b.message().Done(ctx); {
 	case err == nil:
 		b.checks.delete(ctx) // best effort
+		b.forgetLocal()
 		b.forget()
 	case ctx.Err() != nil:
 		return false
@@ -783,6 +667,9 @@ func (b *batchRun) publishRetries(ctx context.Context) error {
 		json.NewEncoder(sum).Encode([]any{retries[i].ID, retries[i].File.Rounds})
 	}
 	next.ID = hex.EncodeToString(sum.Sum(nil)[:8]) // the same if it is queued twice
+	if err := b.passParts(ctx, next.ID, slices.Sorted(maps.Keys(retries))); err != nil {
+		return err
+	}
 	if err := b.m.o.Broker.Publish(ctx, next.Run, b.lane, next.ID, encode(next)); err != nil {
 		return err
 	}

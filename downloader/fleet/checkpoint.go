@@ -15,9 +15,17 @@ import (
 )
 
 const (
-	// maxStrikes is how many workers may end while they have a file alone before it counts as failed. Fewer
+	// A file that ends its workers costs three of them: the first one has only its batch, because nothing is written before a file begins
+	// there; the second one has it besides others (markedDeaths), and the third one alone (soloDeaths). A small fleet whose
+	// workers nobody restarts is not lost then. Others are hardly blamed for machines that are taken away: a file
+	// must be in work at the second and at the third end, without a new byte, and be alone at the third.
+
+	// maxStrikes is how many workers may end while they are known to have a file before it counts as failed. Fewer
 	// would blame files for machines that are taken away; each further one costs another worker.
-	maxStrikes = 3
+	maxStrikes = 2
+	// markedDeaths is how many workers must have ended with a batch before each file is marked when it begins. With none, each small file
+	// would cost a write.
+	markedDeaths = 1
 	// soloDeaths is how many workers must have ended with a batch before its files are fetched one by one,
 	// with nothing else in the process. One is the usual price of machines that are taken away.
 	soloDeaths = 2
@@ -33,14 +41,14 @@ const (
 // its revision first.
 type checkpoint struct {
 	Version int    `json:"v"`
-	Owner   string `json:"owner"` // of the batch; no other delivery ever has the same
+	Owner   string `json:"owner"` // of the batch; no other delivery ever has the same; "" before the first one
 	Worker  string `json:"worker,omitempty"`
 	// Backs is how many deliveries of the message have ended in order. The others were lost with their
 	// workers.
 	Backs   int                `json:"backs,omitempty"`
 	Done    bitset             `json:"done,omitempty"`    // files that have ended and are in the log, or in a batch of the next round
-	Now     map[int]int64      `json:"now,omitempty"`     // files that are being fetched alone, and the bytes that each had at the beginning
-	Strikes map[int]int        `json:"strikes,omitempty"` // how many workers have ended with a file alone
+	Now     map[int]int64      `json:"now,omitempty"`     // marked files, which are being fetched, and the bytes that each had at the beginning
+	Strikes map[int]int        `json:"strikes,omitempty"` // how many workers have ended with a marked file
 	Parts   map[int]partOnDisk `json:"parts,omitempty"`   // of unfinished files
 }
 
@@ -72,7 +80,7 @@ func (c *checkpoint) clone() checkpoint {
 }
 
 // takeOver makes c the checkpoint of a new delivery. It returns how many workers have ended with the batch.
-// A worker that ended while it had a file alone is a strike for that file, unless bytes of the file have arrived
+// A worker that ended while it had a marked file is a strike for that file, unless bytes of the file have arrived
 // meanwhile: then the end of the worker has other reasons.
 func (c *checkpoint) takeOver(delivery int, owner, worker string) (deaths int) {
 	deaths = max(0, delivery-1-c.Backs)
@@ -107,7 +115,7 @@ type checkpoints struct {
 	batch    string
 	owner    string
 	revision uint64 // of the last read or written checkpoint, 0 if there is none
-	begun    bool   // there was one when the batch was taken over
+	begun    bool   // a worker had written one when the batch was taken over
 	pages    bool   // there may be keys of pages
 }
 
@@ -188,12 +196,53 @@ func (c *checkpoints) takeOver(ctx context.Context, delivery int, worker string)
 		if cp, err = c.read(ctx); err != nil {
 			return cp, 0, err
 		}
+		c.begun = cp.Owner != ""
 		deaths = cp.takeOver(delivery, c.owner, worker)
-		c.begun = c.revision != 0
 		if err = c.write(ctx, cp); !errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return cp, deaths, err
 		}
 	}
+}
+
+// setPart sets the part file of a file.
+func (c *checkpoint) setPart(i int, part partOnDisk) {
+	if c.Parts == nil {
+		c.Parts = make(map[int]partOnDisk)
+	}
+	c.Parts[i] = part
+}
+
+// addPart adds the part file of file i to cp, which has room for further bytes: with its pages, or with keys for them, of which
+// only the changed ones are written. paged says that they have keys already.
+func (c *checkpoints) addPart(ctx context.Context, cp *checkpoint, i int, h store.Handoff, changed []store.SumPage, paged bool, room *int) error {
+	part := partOnDisk{Handoff: &h, Owner: c.owner, Held: h.Record.Held.Len()}
+	if size := len(encode(h)); !paged && size <= maxInline && size <= *room {
+		*room -= size
+		cp.setPart(i, part)
+		return nil
+	}
+	if err := c.putPages(ctx, i, changed); err != nil {
+		return err
+	}
+	for _, pg := range h.Pages {
+		part.Pages = append(part.Pages, pg.Number)
+	}
+	h.Pages = nil
+	cp.setPart(i, part)
+	return nil
+}
+
+// begin writes the checkpoint of a batch that no worker has yet, unless it names no part file. The batch may have been queued
+// before, by a process that was killed before it could say so; then the checkpoint stays as it is.
+func (c *checkpoints) begin(ctx context.Context, cp checkpoint) error {
+	if len(cp.Parts) == 0 {
+		return nil
+	}
+	cp.Version = version
+	if err := c.write(ctx, cp); !errors.Is(err, ErrConflict) {
+		return err
+	}
+	return nil
 }
 
 // putPages writes pages of checksums.

@@ -11,7 +11,7 @@ import (
 	"pawl/store"
 )
 
-// TestCheckpointStrikes: only a file that was alone when its worker ended, and that has made no progress, gets a strike.
+// TestCheckpointStrikes: only a file that was marked when its worker ended, and that has made no progress, gets a strike.
 func TestCheckpointStrikes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cp       checkpoint
@@ -27,8 +27,8 @@ func TestCheckpointStrikes(t *testing.T) {
 		"alone":          {checkpoint{Now: map[int]int64{3: 0}}, 4, 3, 1, false},
 		"alone, parts":   {checkpoint{Now: map[int]int64{3: 5}, Parts: map[int]partOnDisk{3: {Held: 5}}}, 4, 3, 1, false},
 		"alone, bytes":   {checkpoint{Now: map[int]int64{3: 5}, Parts: map[int]partOnDisk{3: {Held: 6}}}, 4, 3, 0, false},
-		"last":           {checkpoint{Now: map[int]int64{3: 0}, Strikes: map[int]int{3: 2}}, 6, 5, 3, true},
-		"last, but done": {checkpoint{Strikes: map[int]int{3: 3}, Done: bitset{8}}, 6, 5, 3, false},
+		"last":           {checkpoint{Now: map[int]int64{3: 0}, Strikes: map[int]int{3: 1}}, 6, 5, 2, true},
+		"last, but done": {checkpoint{Strikes: map[int]int{3: 2}, Done: bitset{8}}, 6, 5, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			deaths := tt.cp.takeOver(tt.delivery, "me", "w")

@@ -78,6 +78,8 @@ type Ended struct {
 	Error  string       `json:"err,omitempty"`   // its text
 	Again  bool         `json:"again,omitempty"` // the file failed, and is tried again in another round
 	Raw    [][]byte     `json:"raw,omitempty"`   // the texts as bytes, see store.RawTexts
+	// Part is the part file of a failed file in a shared directory; nil if it has none.
+	Part *store.Handoff `json:"part,omitempty"`
 }
 
 // A Result is a downloader.Result whose JSON leaves out zero fields.

@@ -59,6 +59,12 @@ type SubmitterOptions struct {
 	Stamp  func(path string) (s store.FileStamp, ok bool) // of the file at a path, if there is one; nil if the files are elsewhere
 	// Private reports whether the file of an entry may be at a private address. nil: none may.
 	Private func(list.Entry) bool
+	// Store is where unfinished downloads are on record, if the files are in a shared directory: workers go on with those of
+	// this process, and what they leave of a failed file is recorded here. nil: part files are elsewhere.
+	Store *store.Store
+	// Hold keeps other processes away from the run, until the caller closes it after Submitter.Close. If it is lost, the run ends
+	// for this process. nil: the caller knows that there is none.
+	Hold *Hold
 	// Detach makes Outcomes end once everything is queued, without any outcome.
 	Detach bool
 	// Unreported says that files which have not ended when the submitter does need not be reported one by one, which
@@ -180,6 +186,7 @@ type queuedItem struct {
 	file      []byte // JSON
 	sealed    []byte
 	isPrivate bool
+	part      store.ID // of the unfinished download that a worker continues; "" for none
 }
 
 // Send implements mirror.Elsewhere.
@@ -202,6 +209,9 @@ func (s *Submitter) Send(ctx context.Context, it *mirror.Item) error {
 		return err
 	}
 	q := queuedItem{id: id, path: it.Path, file: file, sealed: item.Sealed, isPrivate: item.Private}
+	if r := it.Record; s.o.Store != nil && r.State != store.Done {
+		q.part = r.ID
+	}
 	if len(file)+len(q.sealed)*2 > maxBatchBytes {
 		return s.refuse(ctx, item, fmt.Errorf("the entry has %d bytes, which is too much for a queue; fetch this file without one", len(file)))
 	}
@@ -263,7 +273,10 @@ func (s *Submitter) publish(ctx context.Context, b *openBatch) error {
 	s.sending.Go(func() {
 		defer func() { <-s.room }()
 		id, data := s.message(b)
-		err := s.b.Publish(ctx, s.o.Run.ID, b.lane, id, data)
+		err := s.passParts(ctx, id, b)
+		if err == nil {
+			err = s.b.Publish(ctx, s.o.Run.ID, b.lane, id, data)
+		}
 		if err == nil {
 			err = s.logSent(ctx, s.noteSent(b))
 		}
@@ -272,6 +285,43 @@ func (s *Submitter) publish(ctx context.Context, b *openBatch) error {
 		}
 	})
 	return nil
+}
+
+// passParts leaves the part files that this process knows to the workers: it writes the first checkpoint of a batch.
+func (s *Submitter) passParts(ctx context.Context, id string, b *openBatch) error {
+	checks := checkpoints{batch: id, owner: "submitter"}
+	var cp checkpoint
+	room := maxCheckpoint
+	for i, q := range b.items {
+		if q.part == "" {
+			continue
+		}
+		h, err := s.o.Store.Handoff(q.part, 0)
+		if err != nil { // for example finished meanwhile
+			continue
+		}
+		if checks.bucket == nil {
+			if checks.bucket, err = s.b.Bucket(ctx, runBucketPrefix+s.o.Run.ID, 0); err != nil {
+				return err
+			}
+		}
+		if err := checks.addPart(ctx, &cp, i, h, h.Pages, false, &room); err != nil {
+			return err
+		}
+	}
+	return checks.begin(ctx, cp)
+}
+
+// takePart records the part file of a failed file, so that the next run, here or with workers, goes on with it. It may be gone
+// meanwhile, or that of another download; then there is nothing to record.
+func (s *Submitter) takePart(e *Ended) {
+	path := filepath.Join(s.o.Dir, filepath.FromSlash(e.File.Path))
+	if s.o.Store == nil || e.Part == nil || !filepath.IsLocal(filepath.FromSlash(e.File.Path)) {
+		return
+	}
+	if id, err := s.o.Store.Import(*e.Part, path); err == nil && e.Part.Record.Replace {
+		s.o.Store.AllowReplace(id)
+	}
 }
 
 // message returns the ID of a batch, which is a hash of its content, and its message. It looks what is at the paths of its items.
@@ -477,7 +527,11 @@ func (s *Submitter) yieldOutcomes(ctx context.Context, yield func(mirror.Outcome
 			return false
 		}
 		for i := range r.Ended {
-			if isFinal(r.Ended[i]) && !yield(r.Ended[i].outcome(s.o.Dir), nil) {
+			if !isFinal(r.Ended[i]) {
+				continue
+			}
+			s.takePart(&r.Ended[i])
+			if !yield(r.Ended[i].outcome(s.o.Dir), nil) {
 				return false
 			}
 		}
@@ -493,6 +547,16 @@ func (s *Submitter) watch(ctx context.Context, end context.CancelCauseFunc) erro
 	changes, err := WatchRuns(ctx, s.b, s.o.Run.ID)
 	if err != nil {
 		return err
+	}
+	if s.o.Hold != nil {
+		s.watching.Go(func() {
+			select {
+			case <-s.o.Hold.Lost():
+				s.fail(s.o.Hold.Err())
+				end(s.o.Hold.Err())
+			case <-ctx.Done():
+			}
+		})
 	}
 	s.watching.Go(func() {
 		for c := range changes {

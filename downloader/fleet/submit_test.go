@@ -209,7 +209,7 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 		file.Path = filepath.Join(r.place, filepath.FromSlash(file.Path))
 		var o mirror.Outcome
 		for ended := false; !ended; {
-			o = w.Fetch(ctx, &file, func() {})
+			o = w.Fetch(ctx, &file, mirror.Steps{Released: func() {}})
 			file.Rounds = o.Rounds
 			ended = o.State != mirror.Failed || !mirror.MayRecover(o.Err) || o.Rounds >= r.run.Settings.Rounds
 			if !ended {

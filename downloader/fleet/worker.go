@@ -239,6 +239,10 @@ type laneWork struct {
 // loop takes batches until ctx ends.
 func (m *membership) loop() {
 	m.all.Go(m.watchRuns)
+	if !m.o.Shared {
+		m.tidyLocalParts() // before survey may find that nothing is left
+		m.all.Go(m.keepLocalPartsTidy)
+	}
 	m.all.Go(m.survey)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -393,6 +397,7 @@ func (m *membership) survey() {
 			m.surveyOthers()
 		}
 		if m.o.Once && err == nil && m.isNothingLeft(runs) {
+			m.explainIdle(runs)
 			m.stop(errNothingLeft)
 			return
 		}
@@ -466,6 +471,35 @@ func (m *membership) isNothingLeft(runs []Run) bool {
 		}
 	}
 	return true
+}
+
+// explainIdle says why the worker, which ends because nothing is left, has had nothing to do, unless others have done everything. It
+// may have been started before the run was.
+func (m *membership) explainIdle(runs []Run) {
+	const next = "; --once does not wait for a run: queue one first, with pawl mirror --queue, or leave --once out"
+	if m.taken.Load() > 0 {
+		return
+	}
+	ended, refused := 0, ""
+	for _, run := range runs {
+		switch why := m.refusal(&run); {
+		case m.o.RunID != "" && run.ID != m.o.RunID:
+		case run.State == Complete || run.Control == Cancelled:
+			ended++
+		case why == "":
+			return
+		default:
+			refused = fmt.Sprintf("run %s: %s", run.ID, why)
+		}
+	}
+	switch {
+	case refused != "":
+		m.o.OnWarning("the queue has no run for this worker (" + refused + ")" + next)
+	case ended > 0:
+		m.o.OnNote("all runs of the queue have ended" + next)
+	default:
+		m.o.OnWarning("the queue has no run yet" + next)
+	}
 }
 
 // look wants and releases lanes, and takes batches where that is possible.

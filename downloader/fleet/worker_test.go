@@ -38,7 +38,8 @@ type fleetRig struct {
 	run    string
 	local  bool
 	files  map[string]faultserver.File
-	sent   int // batches
+	sent   int               // batches
+	states map[string]string // directories of the workers, by name
 }
 
 // inFleet runs a test with a clock of its own.
@@ -235,10 +236,16 @@ type fleetWorker struct {
 	notes []string
 }
 
-// start starts a worker with a state directory of its own.
+// start starts a worker with a state directory of its own, which a later worker of the same name has, too.
 func (r *fleetRig) start(name string, change ...func(*fleet.WorkerOptions)) *fleetWorker {
 	r.Helper()
-	st, err := store.Open(shmDir(r.T), store.Options{Root: r.dir, Warn: func(s string) { r.Log(s) }})
+	if r.states == nil {
+		r.states = make(map[string]string)
+	}
+	if r.states[name] == "" {
+		r.states[name] = shmDir(r.T)
+	}
+	st, err := store.Open(r.states[name], store.Options{Root: r.dir, Warn: func(s string) { r.Log(s) }})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -250,7 +257,7 @@ func (r *fleetRig) start(name string, change ...func(*fleet.WorkerOptions)) *fle
 		r.Logf("%s %s: %s", time.Now().Format("04:05"), name, s)
 	}
 	o := fleet.WorkerOptions{
-		Broker: w.client, Store: st, Dir: r.dir, Shared: !r.local, Target: testTarget, Host: name, Once: true, OnNote: note, OnWarning: note,
+		Broker: w.client, Store: st, StateDir: r.states[name], Dir: r.dir, Shared: !r.local, Target: testTarget, Host: name, Once: true, OnNote: note, OnWarning: note,
 		Downloader: func(slots func(string, int) downloader.Slots, forHost func(string) (int, float64)) *downloader.Downloader {
 			return downloader.New(st, downloader.Options{
 				Dial: r.net.Dial, Slots: slots, Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: 5 * time.Second, Connect: time.Second},
@@ -373,14 +380,34 @@ func TestWorkerPoison(t *testing.T) {
 				break
 			}
 		}
-		if deaths != 5 {
-			r.Errorf("%d workers ended, want two, and three that had it alone", deaths)
+		if deaths != 3 {
+			r.Errorf("%d workers ended, want three: with the batch, with this file and others, and with it alone", deaths)
 		}
 		r.wantFetched(1 << 10)
 		got, _ := r.ended()
 		if e := got["f5"]; e.State != mirror.Failed || !strings.Contains(e.Error, "3 workers ended") {
 			r.Errorf("got %q, error %q", e.State, e.Error)
 		}
+		r.wantNothingLeft()
+	})
+}
+
+// TestWorkerManyDeaths: a file that makes progress is not blamed for its workers, however many end while they have it.
+func TestWorkerManyDeaths(t *testing.T) {
+	inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+		const size = 8 << 20
+		r.publish(r.item("f", size), r.item("g", size))
+		r.srv.Set(faultserver.Rate(size / 30))
+		for i := range 6 {
+			w := r.start(fmt.Sprint("w", i))
+			for sent := r.srv.Sent(); r.srv.Sent() < sent+size/4; {
+				time.Sleep(100 * time.Millisecond)
+			}
+			w.kill()
+			<-w.done
+		}
+		r.start("last").wait()
+		r.wantFetched(2)
 		r.wantNothingLeft()
 	})
 }
@@ -830,6 +857,38 @@ func TestWorkersTakeTurns(t *testing.T) {
 			t.Errorf("files by worker: %v", by)
 		}
 	})
+}
+
+// TestWorkerOnceWithoutRun: a worker with Once that has nothing to do says why, and what to do, unless others have done everything.
+func TestWorkerOnceWithoutRun(t *testing.T) {
+	const next = "queue one first"
+	for name, tt := range map[string]struct {
+		prepare func(r *fleetRig)
+		want    string // "" for nothing
+	}{
+		"no run": {func(r *fleetRig) {
+			if err := fleet.DeleteRun(r.Context(), r.admin, r.run); err != nil {
+				r.Error(err)
+			}
+		}, "the queue has no run yet"},
+		"complete":        {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.State = fleet.Complete }) }, "all runs of the queue have ended"},
+		"cancelled":       {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Control = fleet.Cancelled }) }, "all runs of the queue have ended"},
+		"other directory": {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Target = "fedcba9876543210" }) }, "its directory is another one"},
+		"local disks":     {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Target = "" }) }, "for the local disks"},
+		"nothing left":    {func(r *fleetRig) { r.change(func(run *fleet.Run) { run.State = fleet.Submitted }) }, ""},
+		"work":            {func(r *fleetRig) { r.publish(r.item("f", 100)) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, fleet.Settings{Rounds: 1}, func(r *fleetRig) {
+				tt.prepare(r)
+				w := r.start("a")
+				w.wait()
+				if has := w.hasNoted(next); has != (tt.want != "") || !w.hasNoted(tt.want) && has {
+					r.Errorf("got %q, want %q", w.notes, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func mustLimit(t *testing.T, text string) (l fleet.HostLimit) {

@@ -132,7 +132,7 @@ func (f *fakeElsewhere) work(w *Worker, n int) {
 	for range n {
 		jobs.Go(func() {
 			for it := f.take(); it != nil; it = f.take() {
-				o := w.Fetch(context.Background(), it, func() {})
+				o := w.Fetch(context.Background(), it, Steps{Released: func() {}})
 				if o.State == Failed && MayRecover(o.Err) && o.Rounds < 3 {
 					it.Rounds, it.LastError = o.Rounds, o.Err.Error()
 					f.change(func() { f.queue = append(f.queue, it) })

@@ -24,6 +24,16 @@ type fetcher struct {
 	onRest func(Rest)
 }
 
+// Steps are functions that are called while a file is fetched.
+type Steps struct {
+	// Begin is called with the record of the part file before bytes are written to it, and again whenever it has
+	// been emptied. It may wait. An error ends the download. A small file has no part file. May be nil.
+	Begin func(store.Record) error
+	// Released is called, perhaps more than once, when the file needs no connection any more but is not yet durable;
+	// another file may start then. May be nil.
+	Released func()
+}
+
 // hostStates decide which hosts are asked. They are safe for concurrent use.
 type hostStates interface {
 	// resting returns the error because of which a host must not be asked now, or nil.
@@ -33,12 +43,11 @@ type hostStates interface {
 	noteResult(host string, err error) (rests bool, files int)
 }
 
-// fetch downloads a file from the first of its sources that has it. It calls released, perhaps
-// more than once, when the file needs no connection any more.
-func (f *fetcher) fetch(ctx context.Context, it *Item, released func()) Outcome {
+// fetch downloads a file from the first of its sources that has it.
+func (f *fetcher) fetch(ctx context.Context, it *Item, steps Steps) Outcome {
 	o := it.outcome(Failed, nil)
 	for _, u := range it.sources() {
-		res, err := f.tryHost(ctx, it, u, released)
+		res, err := f.tryHost(ctx, it, u, steps)
 		if err == nil {
 			if res.Target != "" && res.Target != it.Path { // the server has named it
 				o.Path = res.Target
@@ -79,17 +88,21 @@ func (f *fetcher) otherProcessFetched(it *Item) bool {
 
 // tryHost fetches a file from u, unless the host of u rests, and records whether the host
 // responded.
-func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
+func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, steps Steps) (downloader.Result, error) {
 	host := downloader.Origin(u)
 	if err := f.hosts.resting(host); err != nil {
 		return downloader.Result{}, err
 	}
 	responded := false
-	res, err := f.get(ctx, it, u, func() {
+	own := steps
+	own.Released = func() {
 		responded = true
 		f.hosts.noteResult(host, nil) // now, because get may wait long until the file is durable
-		released()
-	})
+		if steps.Released != nil {
+			steps.Released()
+		}
+	}
+	res, err := f.get(ctx, it, u, own)
 	if !responded && ctx.Err() == nil {
 		if rests, files := f.hosts.noteResult(host, err); rests {
 			f.onRest(Rest{Host: host, Files: files, Err: err})
@@ -101,12 +114,12 @@ func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, released func
 // get requests a file from u. If another source has left an unfinished download, get resumes
 // it, provided that u has the same version; otherwise the download starts over, unless
 // FailOnChange is set.
-func (f *fetcher) get(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
+func (f *fetcher) get(ctx context.Context, it *Item, u string, steps Steps) (downloader.Result, error) {
 	req, to := f.request(it, u)
 	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
 		return o == u || f.hosts.resting(downloader.Origin(o)) != nil
 	})
-	to.Released = released
+	to.Released, to.Begin = steps.Released, steps.Begin
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != weburl.Canonical(u) {
 		if r.Held.Len() > 0 {
 			to.Resume = r.ID

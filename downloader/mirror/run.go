@@ -200,7 +200,7 @@ func (m *Run) awaitRound(ctx context.Context, round int) bool {
 // fetchJob fetches one file. It reports the outcome, or queues the file for the next round.
 func (m *Run) fetchJob(ctx context.Context, j *job) {
 	it := j.item
-	o := m.fetch.fetch(ctx, it, func() { m.sched.publishing(j) })
+	o := m.fetch.fetch(ctx, it, Steps{Released: func() { m.sched.publishing(j) }})
 	o.Rounds = it.Rounds + 1
 	retry := o.State == Failed && MayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
 	m.sched.done(j)

@@ -42,9 +42,8 @@ func NewWorker(d *downloader.Downloader, st *store.Store, o Options) *Worker {
 	}
 }
 
-// Fetch fetches one file, whose Path must be absolute, and returns its outcome. It calls released,
-// perhaps more than once, when the file needs no connection any more but is not yet durable; another
-// file may start then. It does not change the item.
+// Fetch fetches one file, whose Path must be absolute, and returns its outcome. It does not
+// change the item.
 //
 // The state of the outcome is
 //
@@ -61,9 +60,9 @@ func NewWorker(d *downloader.Downloader, st *store.Store, o Options) *Worker {
 // The record of the item comes from the process that has queued it. If the store of the worker has a
 // record of the path, that one is used instead. The record of an unfinished download that is not in
 // the store is ignored: a caller that wants to resume it must import it before.
-func (w *Worker) Fetch(ctx context.Context, it *Item, released func()) Outcome {
+func (w *Worker) Fetch(ctx context.Context, it *Item, steps Steps) Outcome {
 	own := *it
-	o, err := w.fetchOwn(ctx, &own, released)
+	o, err := w.fetchOwn(ctx, &own, steps)
 	if err != nil {
 		o.State, o.Err = Failed, err
 	}
@@ -76,7 +75,7 @@ func (w *Worker) Fetch(ctx context.Context, it *Item, released func()) Outcome {
 }
 
 // fetchOwn fetches a file, whose item it may change. An error is one of the state file.
-func (w *Worker) fetchOwn(ctx context.Context, it *Item, released func()) (Outcome, error) {
+func (w *Worker) fetchOwn(ctx context.Context, it *Item, steps Steps) (Outcome, error) {
 	told := it.Record
 	if err := w.fetch.ledger.lookUp([]*Item{it}); err != nil {
 		return it.outcome(Failed, nil), err
@@ -85,7 +84,7 @@ func (w *Worker) fetchOwn(ctx context.Context, it *Item, released func()) (Outco
 		it.Record = told
 		it.Record.Target = it.Path
 	}
-	o := w.fetch.fetch(ctx, it, released)
+	o := w.fetch.fetch(ctx, it, steps)
 	if !isFinished(o.State) {
 		return o, nil
 	}

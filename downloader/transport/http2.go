@@ -278,7 +278,9 @@ func (o *h2Origin) send(c *h2Conn, req *http.Request) (*http.Response, error) {
 	release := sync.OnceFunc(func() { c.reserved.Add(-1) })
 	defer release() // if the request never became a stream
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { release(); o.fill(c) }}
-	attemptOf(req.Context()).conn.Store(c.tcp) // net/http does not call GotConn for a ClientConn
+	a := attemptOf(req.Context())
+	a.conn.Store(c.tcp) // net/http does not call GotConn for a ClientConn
+	a.awaitWrite()
 	return c.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
 

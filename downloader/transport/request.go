@@ -126,6 +126,8 @@ type attempt struct {
 	notSilent func(connected bool)
 	// onSlot is called when the attempt has a slot; nil for none.
 	onSlot func()
+	// mayWrite is called when the attempt has a connection, and returns when the request may be written; nil for at once.
+	mayWrite func()
 	// conn is the connection that carries the request, or the dialed connection; nil if there
 	// is none yet, or if it is not known.
 	conn atomic.Pointer[trackedConn]
@@ -151,6 +153,13 @@ func (a *attempt) gotSlot() {
 	}
 }
 
+// awaitWrite returns when the request may be written. It must be called each time that the request gets a connection.
+func (a *attempt) awaitWrite() {
+	if a.mayWrite != nil {
+		a.mayWrite()
+	}
+}
+
 // gotConn notes the connection that carries the request.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	a.conn.Store(trackedBelow(info.Conn))
@@ -167,6 +176,7 @@ func (a *attempt) trace(info *RequestInfo, sent func()) *httptrace.ClientTrace {
 		GotConn: func(conn httptrace.GotConnInfo) {
 			a.gotConn(conn)
 			info.way.note(func() { info.way.reused = conn.Reused })
+			a.awaitWrite()
 		},
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			info.way.note(func() { info.way.sent = time.Now() })

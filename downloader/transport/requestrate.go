@@ -16,7 +16,7 @@ type requestLimiter struct {
 	rate func(hostPort string) float64 // requests per second, 0 for no limit
 
 	mu    sync.Mutex
-	hosts recent.Map[*Limiter] // by host and port; guarded by mu
+	hosts recent.Map[*hostRate] // by host and port; guarded by mu
 }
 
 // newRequestLimiter returns the limiter of the rates in o, nil if there are none.
@@ -24,7 +24,7 @@ func newRequestLimiter(o Options) *requestLimiter {
 	if o.ForHost == nil && !(o.RequestRate > 0) { // NaN, too
 		return nil
 	}
-	return &requestLimiter{rate: o.requestRate, hosts: recent.NewMap((*Limiter).isIdle)}
+	return &requestLimiter{rate: o.requestRate, hosts: recent.NewMap((*hostRate).isIdle)}
 }
 
 // time returns how long n requests to a host take, 0 without a limit.
@@ -39,7 +39,7 @@ func (r *requestLimiter) time(hostPort string, n int) time.Duration {
 	return newLimiter(rate, 0).timeLocked(n)
 }
 
-// wait waits until a request to u may be sent. If ctx ends first, wait returns its cause. The
+// wait waits until a request to u may go for a connection. If ctx ends first, wait returns its cause. The
 // function onQueued, unless it is nil, is called with true before the wait and with false after
 // it, because the server is not slow meanwhile.
 func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) error {
@@ -50,60 +50,122 @@ func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(boo
 		onQueued(true)
 		defer onQueued(false)
 	}
-	return r.host(u).take(ctx, 1)
+	return r.host(u).pace.take(ctx, 1)
 }
 
-// turn returns the turn of a request to u that wait has just ended for. It is nil without a limit.
-func (r *requestLimiter) turn(u *url.URL) *turn {
-	if d := r.time(hostPort(u), 1); d > 0 {
-		return &turn{from: time.Now(), lasts: d}
-	}
-	return nil
+// pass waits until a request to u, which has a connection now, may be written. If ctx ends first, pass returns its cause. The
+// function onQueued is called as by wait, unless the request need not wait.
+func (r *requestLimiter) pass(ctx context.Context, u *url.URL, onQueued func(bool)) error {
+	return r.host(u).gate.pass(ctx, onQueued)
 }
 
-// A turn is the time at which a request may be sent. It is over when the turn of the next request begins: otherwise,
-// requests that wait for connections would be sent all at once as soon as there are some. The nil *turn never ends.
-type turn struct {
-	from  time.Time
-	lasts time.Duration
+// A hostRate limits the requests to a host twice. The pace lets them go for their connections, so that no more of these are opened than
+// are of use. How long that takes varies: requests overtake others, and several may get their connections at once. So the
+// gate spaces them again when they are written.
+type hostRate struct {
+	pace *Limiter
+	gate *gate
+}
 
-	used   bool // owned by the goroutine of the request
+func newHostRate(rate float64, each time.Duration) *hostRate {
+	return &hostRate{newLimiter(rate, each), newGate(rate, each)}
+}
+
+// isIdle reports whether h is like a new one.
+func (h *hostRate) isIdle() bool { return h.pace.isIdle() && h.gate.isIdle() }
+
+// maxWindow is how many requests a gate remembers. A guess: 8 KiB for a host with such a rate. Half would let a rate above 500 per second
+// exceed it in half a second; with double, nobody would notice.
+const maxWindow = 1000
+
+// A gate lets requests to a host be written one after the other, each the time of one request after the last one. A timer that was late is made up for,
+// as in a Limiter, but there are never more requests than the rate allows in a second, or in the time of one request if that is
+// longer. Safe for concurrent use.
+type gate struct {
+	each   time.Duration // the time of one request
+	window time.Duration // in which at most len(passed) requests pass
+	turn   chan struct{} // holds a mark while the first caller waits; the other callers wait to put theirs
+
 	mu     sync.Mutex
-	slotAt time.Time // when a connection of its own could be opened for the request; guarded by mu
+	spent  time.Time   // the rate is used up until this time; guarded by mu
+	passed []time.Time // when the last requests passed; guarded by mu
+	oldest int         // of passed; guarded by mu
 }
 
-// hasSlot notes that a connection is opened for the request, which may take longer than the turn.
-func (t *turn) hasSlot() {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.slotAt = time.Now()
+// newGate returns a gate for a rate of requests per second. 0 means no limit.
+func newGate(rate float64, each time.Duration) *gate {
+	n := int(min(max(1, rate), maxWindow))
+	return &gate{each: each, window: time.Duration(n) * each, turn: make(chan struct{}, 1), passed: make([]time.Time, n)}
 }
 
-// isLate reports whether the turn is over, or used, now that the request has a connection, another one's or a new one.
-func (t *turn) isLate(reused bool) bool {
-	if t == nil {
-		return false
+func (g *gate) pass(ctx context.Context, onQueued func(bool)) error {
+	if g.each == 0 {
+		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at := t.slotAt // zero if nothing limits connections
-	if reused {
-		at = time.Now()
+	queued := false
+	wait := func(on bool) {
+		if on != queued && onQueued != nil {
+			onQueued(on)
+		}
+		queued = on
 	}
-	return t.used || at.Sub(t.from) > t.lasts
+	defer wait(false)
+	select {
+	case g.turn <- struct{}{}:
+	default:
+		wait(true)
+		select {
+		case g.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	defer func() { <-g.turn }()
+	asked := time.Now()
+	for {
+		d := g.try(asked)
+		if d <= 0 {
+			return nil
+		}
+		wait(true)
+		due := time.NewTimer(d)
+		select {
+		case <-due.C:
+		case <-ctx.Done():
+			due.Stop()
+			return context.Cause(ctx)
+		}
+	}
 }
 
-// use notes that the request is sent. If its connection turns out to be closed, it needs another turn.
-func (t *turn) use() { t.used = true }
+// try lets a request pass whose turn it is since asked, or returns how long it must wait.
+func (g *gate) try(asked time.Time) (wait time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	due := later(later(g.spent, asked.Add(-g.each)).Add(g.each), g.passed[g.oldest].Add(g.window))
+	now := time.Now()
+	if wait = due.Sub(now); wait > 0 {
+		return wait
+	}
+	g.spent = later(due, now.Add(-maxLate))
+	g.passed[g.oldest] = now
+	g.oldest = (g.oldest + 1) % len(g.passed)
+	return 0
+}
 
-// host returns the limiter of the host of u. One request may follow a pause at once, so its
-// burst is the time of one request.
-func (r *requestLimiter) host(u *url.URL) *Limiter {
+// isIdle reports whether the gate is like a new one.
+func (g *gate) isIdle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last := g.passed[(g.oldest+len(g.passed)-1)%len(g.passed)]
+	return len(g.turn) == 0 && time.Since(last) > g.window
+}
+
+// host returns the rate of the host of u. One request may follow a pause at once, so the burst of its pace
+// is the time of one request.
+func (r *requestLimiter) host(u *url.URL) *hostRate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	host := hostPort(u)
-	return r.hosts.Get(host, func() *Limiter { return newLimiter(r.rate(host), r.time(host, 1)) })
+	return r.hosts.Get(host, func() *hostRate { return newHostRate(r.rate(host), r.time(host, 1)) })
 }

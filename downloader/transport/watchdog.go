@@ -28,8 +28,9 @@ var (
 // may take days.
 //
 // The watchdog first makes the request wait for the request rate, also if the request is a
-// redirect or a retry, and again if it has no connection until its turn is over. Then one clock runs until the response header is there, whatever the
-// request waits for: a name, a connection, an HTTP/2 stream. The clock allows the time to
+// redirect or a retry. Then one clock runs until the response header is there, whatever the
+// request waits for: a name, a connection, an HTTP/2 stream. It pauses while a request that has a connection waits
+// for the rate, because others have overtaken it. The clock allows the time to
 // connect and the timeout. It starts again with the timeout alone when the request has been
 // sent, and it starts again when a queue of ours moves in which the request waits.
 //
@@ -59,7 +60,6 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := d.requests.wait(req.Context(), req.URL, info.OnQueued); err != nil {
 		return nil, err
 	}
-	turn := d.requests.turn(req.URL)
 	timeout := d.timeout
 	if info.Timeout != nil {
 		timeout = info.Timeout()
@@ -74,29 +74,19 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		clock.restart(d.connectTimeout + timeout)
 	}}
 	a.onSlot = func() { // the dial may outlive the request
-		if clock.isRunning() {
-			turn.hasSlot()
-			if info.OnSlot != nil {
-				info.OnSlot()
-			}
+		if clock.isRunning() && info.OnSlot != nil {
+			info.OnSlot()
 		}
 	}
-	trace := a.trace(info, func() { clock.restart(timeout) })
-	if turn != nil {
-		gotConn := trace.GotConn
-		trace.GotConn = func(conn httptrace.GotConnInfo) {
-			gotConn(conn)
-			if turn.isLate(conn.Reused) {
-				clock.restart(math.MaxInt64)
-				if d.requests.wait(ctx, req.URL, info.OnQueued) != nil {
-					return // ctx has ended, which ends the request
-				}
+	if d.requests != nil {
+		a.mayWrite = func() {
+			clock.restart(math.MaxInt64)
+			if d.requests.pass(ctx, req.URL, info.OnQueued) == nil { // else ctx has ended, which ends the request
 				clock.restart(d.connectTimeout + timeout)
 			}
-			turn.use()
 		}
 	}
-	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), trace)
+	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), a.trace(info, func() { clock.restart(timeout) }))
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
 	clock.end()
 	if err != nil {

@@ -69,7 +69,7 @@ func (j *job) useFirstResponse(ctx context.Context, rep *reply, held chunk.Set) 
 		err = j.becomeLarge()
 	}
 	if err == nil && small == nil {
-		err = j.accept(rep, &held)
+		err = j.acceptVersion(rep, &held)
 	}
 	if err != nil {
 		rep.close()
@@ -205,10 +205,10 @@ func (j *job) expect(rep *reply) {
 	}
 }
 
-// accept makes the version of rep the version of the download, and creates the part file if
+// acceptVersion makes the version of rep the version of the download, and creates the part file if
 // there is none. If rep is the whole file and some bytes are held, conn.compareWithHeld compares both later,
 // and adopts the version then; until then the record must keep the version of the held bytes.
-func (j *job) accept(rep *reply, held *chunk.Set) error {
+func (j *job) acceptVersion(rep *reply, held *chunk.Set) error {
 	j.first.moveTo(j.engine.host(rep.Request.URL))                                            // later requests go there
 	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.engine.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
 		j.addMirrors(namer{public: !rep.info.Private()}, response.Duplicates(rep.Header, rep.Request.URL)...)

@@ -61,8 +61,8 @@ func (r *requestLimiter) turn(u *url.URL) *turn {
 	return nil
 }
 
-// A turn is when a request may be sent. It is over when that of the next request comes: otherwise, requests that wait for
-// connections would be sent all at once as soon as there are some. The nil *turn never ends.
+// A turn is the time at which a request may be sent. It is over when the turn of the next request begins: otherwise,
+// requests that wait for connections would be sent all at once as soon as there are some. The nil *turn never ends.
 type turn struct {
 	from  time.Time
 	lasts time.Duration

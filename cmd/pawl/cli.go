@@ -279,9 +279,7 @@ type WorkCmd struct {
 	QueueSecretOptions
 	WorkerOptions
 
-	HeadersEverywhere bool     `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts that the lists name."`
-	MinFree           byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G; without enough room, the worker ends with exit code 9, or with --shared the run pauses (default: no limit)."`
-	NoRemoteTime      bool     `group:"Files" help:"Do not take the modification time from the server."`
+	HeadersEverywhere bool `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts that the lists name."`
 	SpeedOptions
 	RetryOptions
 	RunOptions
@@ -292,11 +290,13 @@ type WorkCmd struct {
 	TrustOptions
 }
 
-// WorkDirOptions name the directory of a worker.
+// WorkDirOptions are about the directory of a worker.
 type WorkDirOptions struct {
-	Dir    string `short:"d" required:"" placeholder:"DIR" type:"path" group:"Files" help:"Directory for the files; nothing is written outside of it."`
-	Shared bool   `xor:"place" required:"" group:"Fleet" help:"All machines see DIR, which is on a shared file system. A file that a lost worker has begun is continued by another one."`
-	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
+	Dir          string   `short:"d" required:"" placeholder:"DIR" type:"path" group:"Files" help:"Directory for the files; nothing is written outside of it."`
+	Shared       bool     `xor:"place" required:"" group:"Fleet" help:"All machines see DIR, which is on a shared file system. A file that a lost worker has begun is continued by another one."`
+	Local        bool     `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
+	MinFree      byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G; without enough room, the worker ends with exit code 9, or with --shared the run pauses (default: no limit)."`
+	NoRemoteTime bool     `group:"Files" help:"Do not take the modification time from the server."`
 }
 
 // WorkerOptions select the runs of a worker, and identify it in the fleet.

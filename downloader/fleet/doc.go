@@ -14,7 +14,7 @@
 // taker.go has the protocol). Places belong to a [Session], which ends if its process does not
 // renew it.
 //
-//	broker.go      Broker, which files nats*.go implement
+//	broker.go      Broker, which nats.go implements; natstls.go, natscheck.go
 //	message.go     the messages of queues and logs; ended.go, seal.go
 //	runs.go        the keys of runs: state and control
 //	submit.go      Submitter; logreader.go, collect.go

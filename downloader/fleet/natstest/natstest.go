@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // A Server is a NATS server with a directory of its own, which syncs each write. Its
-// methods must not be called at the same time, except for methods that return a string.
+// methods must not be called at the same time, except for those that return a string.
 type Server struct {
 	t       testing.TB
 	o       Options
@@ -141,8 +141,8 @@ func (s *Server) Stop() {
 	s.running = nil
 }
 
-// Kill stops the server as SIGKILL does: no client gets a response any more, and the next server
-// finds only the files that this one has written by now.
+// Kill stops the server as SIGKILL does: no client gets an answer any more, and the server writes
+// nothing for the next one that it would not have written by now.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.front.cut()

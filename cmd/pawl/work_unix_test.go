@@ -99,7 +99,7 @@ func (w *workSite) ended() (all []fleet.Ended) {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())
 	defer cancel()
-	for e, err := range w.broker.Log(ctx, w.run.ID) {
+	for e, err := range w.broker.Log(ctx, w.run.ID, 0) {
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -44,10 +44,11 @@ type Broker interface {
 
 	// Append appends an entry to the log of a run, as Publish does to a lane.
 	Append(ctx context.Context, run, id string, data []byte) error
-	// Log yields the entries of the log of a run from the first one, waits for further ones, and
+	// Log yields the entries of the log of a run whose number is above after, waits for further ones, and
 	// ends when ctx does. It yields a nil LogEntry.Data whenever it has yielded all
-	// entries that are there.
-	Log(ctx context.Context, run string) iter.Seq2[LogEntry, error]
+	// entries that are there. If the broker has lost entries, so that after is above the number of the last one, it
+	// begins with the first one.
+	Log(ctx context.Context, run string, after uint64) iter.Seq2[LogEntry, error]
 
 	// Bucket returns a set of keys, which is created if it is missing; the error is ErrNoRun if this
 	// user may not create it. A key expires so long after its last change; 0 means never.

@@ -120,7 +120,7 @@ func (r *rig) wantWaiting(want map[string]int) {
 func (r *rig) readLog(b fleet.Broker, then func(read []string) bool) {
 	r.Helper()
 	var read []string
-	for e, err := range b.Log(r.ctx, r.run) {
+	for e, err := range b.Log(r.ctx, r.run, 0) {
 		r.must(err)
 		if e.Data != nil {
 			read = append(read, string(e.Data))
@@ -271,11 +271,29 @@ var contract = []struct {
 			return true
 		})
 	}},
+	{"the log is read from any entry on", 30 * time.Second, func(r *rig) {
+		r.publish()
+		for i := range 70 {
+			r.must(r.work.Append(r.ctx, r.run, fmt.Sprint(i+1), []byte(fmt.Sprint(i+1))))
+		}
+		for after, first := range map[uint64]uint64{0: 1, 1: 2, 3: 4, 69: 70, 70: 0, 71: 1, 1000: 1} { // above 70, the broker has lost entries
+			got := uint64(0)
+			for e, err := range r.watch.Log(r.ctx, r.run, after) {
+				r.must(err)
+				if e.Data != nil {
+					got = e.Seq
+					r.want("entry", string(e.Data), e.Seq)
+				}
+				break
+			}
+			r.want(fmt.Sprint("first entry after ", after), got, first)
+		}
+	}},
 	{"the log ends with its context", 30 * time.Second, func(r *rig) {
 		r.publish()
 		ctx, cancel := context.WithCancel(r.ctx)
 		defer cancel()
-		for _, err := range r.watch.Log(ctx, r.run) {
+		for _, err := range r.watch.Log(ctx, r.run, 0) {
 			r.must(err)
 			cancel()
 		}
@@ -442,7 +460,7 @@ var contract = []struct {
 		r.wantErr("Waiting", err, fleet.ErrNoRun)
 		_, err = r.work.Take(r.ctx, r.run, "a")
 		r.wantErr("Take", err, fleet.ErrNoRun)
-		for _, err := range r.watch.Log(r.ctx, r.run) {
+		for _, err := range r.watch.Log(r.ctx, r.run, 0) {
 			r.wantErr("Log", err, fleet.ErrNoRun)
 		}
 		_, err = k.Get(r.ctx, "k")
@@ -482,7 +500,7 @@ var contract = []struct {
 		if err := b.Append(r.ctx, r.run, "1", nil); err == nil {
 			r.Fatal("a closed broker appends")
 		}
-		for _, err := range b.Log(r.ctx, r.run) {
+		for _, err := range b.Log(r.ctx, r.run, 0) {
 			if err == nil {
 				r.Fatal("a closed broker reads a log")
 			}

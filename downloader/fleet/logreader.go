@@ -49,7 +49,7 @@ func (r *LogReader) Read(ctx context.Context, b Broker, run Run, wait bool) erro
 	if wait {
 		waiter.Go(func() { stop(r.await(reading, b, run.ID)) })
 	}
-	for e, err := range b.Log(reading, run.ID) {
+	for e, err := range b.Log(reading, run.ID, 0) {
 		if err != nil {
 			stop(err)
 			break

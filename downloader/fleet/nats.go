@@ -767,9 +767,9 @@ func (b *natsBroker) Append(ctx context.Context, run, id string, data []byte) er
 }
 
 // Log implements Broker.
-func (b *natsBroker) Log(ctx context.Context, run string) iter.Seq2[LogEntry, error] {
+func (b *natsBroker) Log(ctx context.Context, run string, after uint64) iter.Seq2[LogEntry, error] {
 	return func(yield func(LogEntry, error) bool) {
-		last := uint64(0)
+		last := after
 		for ctx.Err() == nil {
 			r, err := b.reader(ctx, logStream(run), func(end uint64) jetstream.ConsumerConfig {
 				if last > end { // the server has lost entries

@@ -40,9 +40,9 @@ type FullLane struct {
 	Waiting int    `json:"waiting"` // batches
 }
 
-// StatusOf returns the status of a run. It reads the whole log. The error is ErrNoRun if there is no such run.
+// StatusOf returns the status of a run. It reads the tally of the run and, if this user may write, completes it. The error is ErrNoRun if there is no such run.
 func StatusOf(ctx context.Context, b Broker, id string) (Status, error) {
-	s := Status{Ended: make(map[mirror.State]int)}
+	var s Status
 	var err error
 	if s.Run, err = ReadRun(ctx, b, id); err != nil {
 		return s, err
@@ -60,102 +60,40 @@ func StatusOf(ctx context.Context, b Broker, id string) (Status, error) {
 	if s.Full, err = fullLanes(ctx, b, s.Waiting); err != nil {
 		return s, err
 	}
-	return s, s.readLog(ctx, b, id)
+	t, _, err := readTally(ctx, b, id)
+	if err != nil {
+		return s, err
+	}
+	s.setTally(t)
+	return s, nil
 }
 
-// A statusReport is what a Status needs of a Report. Decoding all of it would take several times as long.
-type statusReport struct {
-	Version  int        `json:"v"`
-	Time     time.Time  `json:"t"`
-	Sent     []string   `json:"sent"`
-	Problems []struct{} `json:"problems"`
-	Retry    *Retry     `json:"retry"`
-	Ended    []struct {
-		ID     string       `json:"n"`
-		State  mirror.State `json:"o"`
-		Again  bool         `json:"again"`
-		Result struct {
-			Fetched int64 `json:"f"`
-		} `json:"res"`
-	} `json:"ended"`
-}
-
-// readLog adds what the log says.
-func (s *Status) readLog(ctx context.Context, b Broker, id string) error {
-	sent, ended := make(map[string]struct{}), make(map[string]struct{})
-	var recent []endedAt
-	for e, err := range b.Log(ctx, id) {
-		if err != nil {
-			return err
-		}
-		if e.Data == nil {
-			break
-		}
-		var r statusReport
-		if err := decodeReport(e.Data, &r); err != nil {
-			return err
-		}
-		if r.Version > version {
-			return ErrNewer
-		}
-		s.Problems += len(r.Problems)
-		for _, id := range r.Sent {
-			sent[id] = struct{}{}
-		}
-		if r.Retry != nil {
-			s.Retries = append(s.Retries, *r.Retry)
-		}
-		n := 0
-		for _, e := range r.Ended {
-			s.Bytes += e.Result.Fetched
-			if _, twice := ended[e.ID]; twice || e.Again || e.State == mirror.Pending {
-				continue
-			}
-			ended[e.ID], sent[e.ID] = struct{}{}, struct{}{}
-			s.Ended[e.State]++
-			n++
-		}
-		if n > 0 {
-			recent = append(recent, endedAt{r.Time, n})
-		}
-		if len(recent) > 2*maxRecent {
-			recent = slices.Delete(recent, 0, maxRecent)
-		}
+// setTally sets what the log says.
+func (s *Status) setTally(t *tally) {
+	s.Sent, s.Ended, s.Problems, s.Bytes = len(t.ids), t.ended, t.problems, t.bytes
+	s.Retries = slices.DeleteFunc(t.retries, func(r Retry) bool { return !r.NotBefore.After(time.Now()) })
+	s.FileRate = fileRate(t.recent)
+	left := s.Sent
+	for _, n := range t.ended {
+		left -= n
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	s.Sent = len(sent)
-	s.Retries = slices.DeleteFunc(s.Retries, func(r Retry) bool { return !r.NotBefore.After(time.Now()) })
-	s.FileRate = fileRate(recent)
-	if left := s.Sent - len(ended); left > 0 && s.FileRate > 0 && s.Run.Control == Running {
+	if left > 0 && s.FileRate > 0 && s.Run.Control == Running {
 		s.ETA = time.Duration(float64(left) / s.FileRate * float64(time.Second))
 	}
-	return nil
-}
-
-// maxRecent is how many entries of the log count for the rates, if there are more in a minute: at 40 batches per second, 25
-// seconds.
-const maxRecent = 1000
-
-// endedAt are files that ended at a time.
-type endedAt struct {
-	time  time.Time
-	files int
 }
 
 // fileRate returns how many files have ended per second, over the last minute before now. The clocks of the workers may differ by
 // some seconds, which does not matter for a minute.
 func fileRate(recent []endedAt) float64 {
-	slices.SortFunc(recent, func(a, b endedAt) int { return a.time.Compare(b.time) })
+	slices.SortFunc(recent, func(a, b endedAt) int { return a.Time.Compare(b.Time) })
 	now := time.Now()
 	first, n := now, 0
 	for _, e := range slices.Backward(recent) {
-		if now.Sub(e.time) > rateTime {
+		if now.Sub(e.Time) > rateTime {
 			return float64(n) / rateTime.Seconds()
 		}
-		first = e.time
-		n += e.files
+		first = e.Time
+		n += e.Files
 	}
 	return float64(n) / max(1, now.Sub(first).Seconds())
 }

@@ -11,7 +11,6 @@ import (
 	"iter"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -83,10 +82,12 @@ type Submitter struct {
 	b     Broker
 	o     SubmitterOptions
 	lanes laneFinder
-	known map[uint64]struct{} // items that earlier processes have queued; immutable
+	known map[itemID]bool // items that earlier processes have queued; immutable
 
 	// Owned by the goroutine that calls Send and Flush.
 	open map[string]*openBatch // by lane
+
+	tally *tallier // owned by Outcomes
 
 	room     chan struct{}  // has a value for each batch that is on its way
 	sending  sync.WaitGroup // these batches
@@ -100,51 +101,22 @@ type Submitter struct {
 	run      Run        // as it is now
 }
 
-// OpenSubmitter returns the submitter of a run. It reads the log up to its end. Close must be called.
+// OpenSubmitter returns the submitter of a run. It reads the tally up to the end of the log. Close must be called.
 func OpenSubmitter(ctx context.Context, b Broker, o SubmitterOptions) (*Submitter, error) {
 	limits, err := ReadLimits(ctx, b)
 	if err != nil {
 		return nil, err
 	}
 	s := &Submitter{
-		b: b, o: o, lanes: laneFinder{limits: limits, known: make(map[string]string)}, known: make(map[uint64]struct{}),
+		b: b, o: o, lanes: laneFinder{limits: limits, known: make(map[string]string)},
 		open: make(map[string]*openBatch), room: make(chan struct{}, maxPublishing), queued: make(chan struct{}), run: o.Run,
 	}
-	for e, err := range b.Log(ctx, o.Run.ID) {
-		if err != nil {
-			return nil, err
-		}
-		if e.Data == nil {
-			return s, nil
-		}
-		if err := s.replay(e.Data); err != nil {
-			return nil, err
-		}
+	t, w, err := readTally(ctx, b, o.Run.ID)
+	if err != nil {
+		return nil, err
 	}
-	return nil, context.Cause(ctx)
-}
-
-// replay notes what an entry of the log says about queued items.
-func (s *Submitter) replay(data []byte) error {
-	var r struct {
-		Version int      `json:"v"`
-		Sent    []string `json:"sent"`
-		Ended   []struct {
-			ID string `json:"n"`
-		} `json:"ended"`
-	}
-	if err := decodeReport(data, &r); err != nil {
-		return err
-	}
-	for _, e := range r.Ended { // of a batch that is not in the log, because the submitter has died
-		r.Sent = append(r.Sent, e.ID)
-	}
-	for _, id := range r.Sent {
-		if n, err := strconv.ParseUint(id, 16, 64); err == nil {
-			s.known[n] = struct{}{}
-		}
-	}
-	return nil
+	s.known, s.tally = t.ids, w
+	return s, nil
 }
 
 // decodeReport decodes an entry of a log, or a part of it, into v. The error is ErrNewer for a newer version.
@@ -195,10 +167,8 @@ func (s *Submitter) Send(ctx context.Context, it *mirror.Item) error {
 		return err
 	}
 	id := it.Key()
-	if n, err := strconv.ParseUint(id, 16, 64); err == nil {
-		if _, sent := s.known[n]; sent {
-			return nil
-		}
+	if _, sent := s.known[parseID(id)]; sent {
+		return nil
 	}
 	item, err := s.item(id, it)
 	if err != nil {
@@ -512,7 +482,7 @@ func (s *Submitter) Outcomes(ctx context.Context) iter.Seq2[mirror.Outcome, erro
 
 // yieldOutcomes yields the outcomes in the log until ctx ends. It returns false if nothing more must be yielded.
 func (s *Submitter) yieldOutcomes(ctx context.Context, yield func(mirror.Outcome, error) bool) bool {
-	for e, err := range s.b.Log(ctx, s.o.Run.ID) {
+	for e, err := range s.b.Log(ctx, s.o.Run.ID, 0) {
 		if ctx.Err() != nil {
 			break
 		}
@@ -525,6 +495,9 @@ func (s *Submitter) yieldOutcomes(ctx context.Context, yield func(mirror.Outcome
 		if err != nil {
 			yield(mirror.Outcome{}, err)
 			return false
+		}
+		if e.Data != nil {
+			s.tally.add(ctx, e, r.note())
 		}
 		for i := range r.Ended {
 			if !isFinal(r.Ended[i]) {

@@ -629,7 +629,7 @@ func TestSubmitterSecrets(t *testing.T) {
 			}
 		}
 		for _, run := range []string{firstRun, "0000000000000001-2"} {
-			for e, err := range r.b.Log(t.Context(), run) {
+			for e, err := range r.b.Log(t.Context(), run, 0) {
 				if err != nil || e.Data == nil {
 					break
 				}

@@ -148,7 +148,7 @@ func (r *fleetRig) ended() (byPath map[string]fleet.Ended, n int) {
 	byPath = make(map[string]fleet.Ended)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	for e, err := range r.admin.Log(ctx, r.run) {
+	for e, err := range r.admin.Log(ctx, r.run, 0) {
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -842,7 +842,7 @@ func TestWorkersTakeTurns(t *testing.T) {
 			t.Errorf("%d connections at once", r.srv.Peak())
 		}
 		by := make(map[string]int)
-		for e, err := range r.admin.Log(ctxOf(t), r.run) {
+		for e, err := range r.admin.Log(ctxOf(t), r.run, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}

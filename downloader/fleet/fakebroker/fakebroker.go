@@ -403,9 +403,9 @@ func (c *Client) Append(ctx context.Context, run, id string, data []byte) error 
 }
 
 // Log implements fleet.Broker.
-func (c *Client) Log(ctx context.Context, run string) iter.Seq2[fleet.LogEntry, error] {
+func (c *Client) Log(ctx context.Context, run string, after uint64) iter.Seq2[fleet.LogEntry, error] {
 	return func(yield func(fleet.LogEntry, error) bool) {
-		read, marked := 0, false
+		read, marked := int(after), false
 		for {
 			var e fleet.LogEntry
 			err := c.await(ctx, func() (time.Time, error) {
@@ -413,6 +413,10 @@ func (c *Client) Log(ctx context.Context, run string) iter.Seq2[fleet.LogEntry, 
 				switch {
 				case q == nil:
 					return time.Time{}, fleet.ErrNoRun
+				case read > len(q.log): // which has lost entries
+					read = 0
+				}
+				switch {
 				case read < len(q.log):
 					e.Data = q.log[read]
 					read, marked = read+1, false

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -76,10 +77,10 @@ type Submitter struct {
 	b     Broker
 	o     SubmitterOptions
 	lanes laneFinder
-	known map[itemID]bool // items that earlier processes have queued; immutable
 
-	// Owned by the goroutine that calls Send and Flush.
-	open map[string]*openBatch // by lane
+	// Owned by the goroutine that calls Send, Flush and AllSent.
+	known []itemID              // items that earlier processes have queued, sorted
+	open  map[string]*openBatch // by lane
 
 	tally *tallier // owned by Outcomes
 
@@ -109,7 +110,7 @@ func OpenSubmitter(ctx context.Context, b Broker, o SubmitterOptions) (*Submitte
 	if err != nil {
 		return nil, err
 	}
-	s.known, s.tally = t.ids, w
+	s.known, s.tally = t.sortedIDs(), w
 	return s, nil
 }
 
@@ -160,7 +161,7 @@ func (s *Submitter) Send(ctx context.Context, it *mirror.Item) error {
 		return err
 	}
 	id := it.Key()
-	if _, sent := s.known[parseID(id)]; sent {
+	if _, sent := slices.BinarySearchFunc(s.known, parseID(id), compareIDs); sent {
 		return nil
 	}
 	item, err := s.item(id, it)
@@ -389,6 +390,7 @@ func (s *Submitter) AllSent(ctx context.Context) error {
 		s.fail(err)
 		return err
 	}
+	s.known = nil // megabytes
 	close(s.queued)
 	return nil
 }

@@ -47,6 +47,10 @@ const (
 
 	// maxLanesKnown limits the origins whose lanes are remembered. A list has few hosts, or one for each line.
 	maxLanesKnown = 4096
+	// workSignal begins the signal that a submitter has queued batches, and signalInterval is the least time between two of them. At
+	// half, 200 workers ask for the new batches 400 times per second; double would be as slow as no signal.
+	workSignal     = "work."
+	signalInterval = time.Second
 	// lastWords is how long Close tries to log what is queued.
 	lastWords = 2 * time.Second
 )
@@ -94,6 +98,7 @@ type Submitter struct {
 	sent     []string   // queued, but not in the log
 	problems []Problem  // not in the log
 	run      Run        // as it is now
+	signaled time.Time  // when the workers were told of work
 }
 
 // OpenSubmitter returns the submitter of a run. It reads the tally up to the end of the log. Close must be called.
@@ -236,6 +241,7 @@ func (s *Submitter) publish(ctx context.Context, b *openBatch) error {
 		id, data := s.message(b)
 		err := s.b.Publish(ctx, s.o.Run.ID, b.lane, id, data)
 		if err == nil {
+			s.signalWork(ctx)
 			err = s.logSent(ctx, s.noteSent(b))
 		}
 		if err != nil {
@@ -243,6 +249,20 @@ func (s *Submitter) publish(ctx context.Context, b *openBatch) error {
 		}
 	})
 	return nil
+}
+
+// signalWork tells the workers that there is more work. If they miss it, they find it later.
+func (s *Submitter) signalWork(ctx context.Context) {
+	s.mu.Lock()
+	now := time.Now()
+	due := now.Sub(s.signaled) >= signalInterval
+	if due {
+		s.signaled = now
+	}
+	s.mu.Unlock()
+	if due {
+		s.b.Signal(ctx, workSignal+s.o.Run.ID)
+	}
 }
 
 // message returns the ID of a batch, which is a hash of its content, and its message. It looks what is at the paths of its items.

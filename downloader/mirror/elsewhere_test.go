@@ -127,12 +127,12 @@ func (f *fakeElsewhere) take() *Item {
 }
 
 // work fetches queued files with n jobs until f is closed, and tries again what may mend.
-func (f *fakeElsewhere) work(w *Worker, n int) {
+func (f *fakeElsewhere) work(r *rig, w *Worker, n int) {
 	var jobs sync.WaitGroup
 	for range n {
 		jobs.Go(func() {
 			for it := f.take(); it != nil; it = f.take() {
-				o := w.Fetch(context.Background(), it, func() {})
+				o := r.fetchOne(context.Background(), w, it, func() {})
 				if o.State == Failed && MayRecover(o.Err) && o.Rounds < 3 {
 					it.Rounds, it.LastError = o.Rounds, o.Err.Error()
 					f.change(func() { f.queue = append(f.queue, it) })
@@ -174,7 +174,7 @@ func (r *rig) startWorker(f *fakeElsewhere, n int, change ...func(*Options)) (st
 		c(&o)
 	}
 	var running sync.WaitGroup
-	running.Go(func() { f.work(NewWorker(d, w.store, o), n) })
+	running.Go(func() { f.work(w, NewWorker(d, w.store, o), n) })
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {

@@ -1,12 +1,14 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path/filepath"
 	"runtime"
@@ -35,8 +37,8 @@ const (
 	// maxReport limits the files, and maxReportBytes the JSON, of an entry of the log.
 	maxReport, maxReportBytes = 256, 192 << 10
 	// tellWait is how long an outcome waits for others of its batch, so that one entry of the log has several. At half, the
-	// broker syncs twice as many; double is a delay that people notice in the progress of the submitter.
-	tellWait = 200 * time.Millisecond
+	// broker syncs twice as many; with double, a worker that is killed loses more than a second of small files.
+	tellWait = 500 * time.Millisecond
 	// saveTime limits one write of a checkpoint. It is tried again.
 	saveTime = 10 * time.Second
 )
@@ -75,7 +77,7 @@ type batchRun struct {
 	cp      checkpoint       // as it is now; Parts as last saved
 	running map[int]*fileRun // files in work
 	marked  map[int]bool     // Now of the saved checkpoint
-	untold  []toldFile       // outcomes that are not in the log yet
+	untold  []*toldFile      // outcomes that are not in the log yet
 	retries map[int]Item     // files for the next round
 	wake    chan struct{}    // capacity 1: there is something to tell
 }
@@ -90,8 +92,11 @@ type fileRun struct {
 
 // A toldFile is an outcome for the log.
 type toldFile struct {
-	i     int
-	ended Ended
+	i       int
+	outcome mirror.Outcome // without the Record of a finished file
+	part    *store.Handoff // of a failed file; nil for none
+	entry   []byte         // JSON of the Ended; nil until the record is known
+	record  store.Record   // of the finished file
 }
 
 func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
@@ -238,20 +243,8 @@ func workerText(n int) string {
 func (b *batchRun) fetchAll() {
 	var files sync.WaitGroup
 	defer files.Wait()
-	for i := range b.batch.Items {
-		b.mu.Lock()
-		skip := b.cp.Done.has(i) || b.cp.Strikes[i] >= maxStrikes
-		b.mu.Unlock()
-		if skip {
-			continue
-		}
-		it := b.batch.Items[i]
-		file, err := b.file(&it)
-		if err != nil {
-			b.tellFailed(i, err)
-			continue
-		}
-		origin := downloader.Origin(firstURL(&it))
+	for i, file := range b.toFetch() {
+		origin := downloader.Origin(firstURL(&b.batch.Items[i]))
 		var p *pass
 		if b.solo {
 			p = b.m.gate.enterAlone(b.ctx, origin, b.isStopped)
@@ -285,6 +278,44 @@ func (b *batchRun) fetchAll() {
 	b.started = true
 	b.mu.Unlock()
 	notify(b.m.kick)
+}
+
+// toFetch yields the files that have not ended, by their index. It looks them up together, because each
+// transaction opens the state file; what a later delivery has to import comes first, see prepare.
+func (b *batchRun) toFetch() iter.Seq2[int, *mirror.Item] {
+	return func(yield func(int, *mirror.Item) bool) {
+		for first := 0; first < len(b.batch.Items); first += maxBatchItems {
+			var indexes []int
+			var files []*mirror.Item
+			for i := first; i < min(first+maxBatchItems, len(b.batch.Items)); i++ {
+				b.mu.Lock()
+				skip := b.cp.Done.has(i) || b.cp.Strikes[i] >= maxStrikes
+				b.mu.Unlock()
+				if skip {
+					continue
+				}
+				it := b.batch.Items[i]
+				file, err := b.file(&it)
+				if err != nil {
+					b.tellFailed(i, err)
+					continue
+				}
+				indexes, files = append(indexes, i), append(files, file)
+			}
+			if !b.later {
+				if err := mirror.LookUp(b.m.o.Store, files...); err != nil {
+					b.m.o.OnWarning(err.Error())
+					b.delay(b.m.o.MessageLease / 2)
+					return
+				}
+			}
+			for n, i := range indexes {
+				if !yield(i, files[n]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func firstURL(it *Item) string {
@@ -370,7 +401,7 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		}
 		err = b.outcome(i, o)
 	}
-	if errors.Is(err, store.ErrBusy) {
+	if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrState) {
 		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
@@ -392,17 +423,8 @@ func (b *batchRun) outcome(i int, o mirror.Outcome) error {
 		b.mu.Unlock()
 		return nil
 	}
-	if o.State != mirror.Failed {
-		b.mu.Lock()
-		b.records = append(b.records, o.Record)
-		b.mu.Unlock()
-	}
 	b.m.o.OnOutcome(o)
-	ended := endedOf(b.m.o.Dir, it, o)
-	if o.State == mirror.Failed {
-		ended.Part = b.partOfFailed(i, o.Path)
-	}
-	b.tell(i, ended)
+	b.tell(i, o)
 	return nil
 }
 
@@ -416,10 +438,14 @@ func (b *batchRun) maxRounds(err error) int {
 }
 
 // tell makes sure that an outcome gets into the log.
-func (b *batchRun) tell(i int, e Ended) {
+func (b *batchRun) tell(i int, o mirror.Outcome) {
+	t := &toldFile{i: i, outcome: o}
+	if o.State == mirror.Failed {
+		t.part = b.partOfFailed(i, o.Path)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.untold = append(b.untold, toldFile{i, e})
+	b.untold = append(b.untold, t)
 	notify(b.wake)
 }
 
@@ -427,10 +453,8 @@ func (b *batchRun) tell(i int, e Ended) {
 func (b *batchRun) tellFailed(i int, err error) {
 	it := b.batch.Items[i]
 	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
-	ended := endedOf(b.m.o.Dir, it, o)
 	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
-	ended.Part = b.partOfFailed(i, o.Path)
-	b.tell(i, ended)
+	b.tell(i, o)
 	b.m.o.OnOutcome(o)
 }
 
@@ -461,25 +485,14 @@ func (b *batchRun) tellAll(ctx context.Context) error {
 	b.telling.Lock()
 	defer b.telling.Unlock()
 	for {
-		b.mu.Lock()
-		group, size := b.untold, 0
-		for n := range group {
-			if size += len(encode(group[n].ended)); n == maxReport || n > 0 && size > maxReportBytes {
-				group = group[:n]
-				break
-			}
-		}
-		b.mu.Unlock()
-		if len(group) == 0 {
-			return nil
-		}
-		r := Report{Version: version, Time: time.Now().UTC(), Worker: b.m.o.Name, Batch: b.batch.ID}
-		for _, t := range group {
-			r.Ended = append(r.Ended, t.ended)
+		group, err := b.nextGroup()
+		if err != nil || len(group) == 0 {
+			return err
 		}
 		// The same outcomes have the same ID until the broker has confirmed them. A later report has more.
 		id := fmt.Sprint(b.checks.owner, ".", b.told, ".", len(group))
-		if err := b.append(ctx, id, r); err != nil {
+		r := Report{Version: version, Time: time.Now().UTC(), Worker: b.m.o.Name, Batch: b.batch.ID}
+		if err := b.append(ctx, id, encodeEnded(r, group)); err != nil {
 			return err
 		}
 		b.told++
@@ -487,16 +500,63 @@ func (b *batchRun) tellAll(ctx context.Context) error {
 		b.untold = b.untold[len(group):]
 		for _, t := range group {
 			b.doneLocked(t.i)
+			if t.record.ID != "" {
+				b.records = append(b.records, t.record)
+			}
 		}
 		b.mu.Unlock()
 	}
 }
 
+// nextGroup returns the outcomes for the next entry of the log, with their JSON. The caller must hold telling.
+func (b *batchRun) nextGroup() ([]*toldFile, error) {
+	b.mu.Lock()
+	group := b.untold[:min(maxReport, len(b.untold))]
+	b.mu.Unlock()
+	var outcomes []*mirror.Outcome
+	for _, t := range group {
+		if t.entry == nil {
+			outcomes = append(outcomes, &t.outcome)
+		}
+	}
+	if err := mirror.Complete(b.m.o.Store, outcomes); err != nil {
+		return nil, err
+	}
+	size := 0
+	for n, t := range group {
+		if t.entry == nil {
+			if t.outcome.State != mirror.Failed {
+				t.record = t.outcome.Record
+			}
+			e := endedOf(b.m.o.Dir, b.batch.Items[t.i], t.outcome)
+			e.Part = t.part
+			t.entry = encode(&e) // Item.MarshalJSON needs a pointer
+		}
+		if size += len(t.entry) + 1; n > 0 && size > maxReportBytes {
+			return group[:n], nil
+		}
+	}
+	return group, nil
+}
+
+// encodeEnded returns the JSON of a report with outcomes.
+func encodeEnded(r Report, group []*toldFile) []byte {
+	data := bytes.TrimSuffix(encode(r), []byte("}"))
+	data = append(data, `,"ended":[`...)
+	for n, t := range group {
+		if n > 0 {
+			data = append(data, ',')
+		}
+		data = append(data, t.entry...)
+	}
+	return append(data, "]}"...)
+}
+
 // append appends an entry to the log.
-func (b *batchRun) append(ctx context.Context, id string, r Report) error {
+func (b *batchRun) append(ctx context.Context, id string, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
-	return b.m.o.Broker.Append(ctx, b.batch.Run, id, encode(r))
+	return b.m.o.Broker.Append(ctx, b.batch.Run, id, data)
 }
 
 // doneLocked notes that a file has ended for this batch. The caller must hold mu.
@@ -674,7 +734,7 @@ func (b *batchRun) publishRetries(ctx context.Context) error {
 		return err
 	}
 	r := Report{Version: version, Time: time.Now().UTC(), Worker: b.m.o.Name, Batch: b.batch.ID, Retry: &Retry{Batch: next.ID, Round: next.Round, Files: len(next.Items), NotBefore: next.NotBefore}}
-	if err := b.append(ctx, "retry-"+next.ID, r); err != nil {
+	if err := b.append(ctx, "retry-"+next.ID, encode(r)); err != nil {
 		return err
 	}
 	b.mu.Lock()

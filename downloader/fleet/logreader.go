@@ -22,9 +22,9 @@ type LogReader struct {
 	OnProblem func(Problem)
 
 	mu       sync.Mutex
-	counts   mirror.Counts       // guarded by mu, as all fields below
-	sent     map[string]struct{} // IDs that have not ended
-	ended    map[string]struct{}
+	counts   mirror.Counts   // guarded by mu, as all fields below
+	files    map[itemID]bool // all queued files, and whether they have ended
+	ended    int             // of files
 	problems map[Problem]struct{}
 	current  bool // everything that is in the log was read
 }
@@ -34,15 +34,15 @@ func (r *LogReader) Counts() mirror.Counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.counts
-	c.Pending = len(r.sent)
-	c.Listed = len(r.sent) + len(r.ended)
+	c.Listed = len(r.files)
+	c.Pending = len(r.files) - r.ended
 	return c
 }
 
 // Read reads the log up to its end or, if wait is set, until everything is queued and has ended. It must be called once. The error is a
 // CancelledError if the run was cancelled before.
 func (r *LogReader) Read(ctx context.Context, b Broker, run Run, wait bool) error {
-	r.sent, r.ended, r.problems = make(map[string]struct{}), make(map[string]struct{}), make(map[Problem]struct{})
+	r.files, r.problems = make(map[itemID]bool), make(map[Problem]struct{})
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var waiter sync.WaitGroup
@@ -104,7 +104,7 @@ func (r *LogReader) await(ctx context.Context, b Broker, id string) error {
 		}
 		r.setRead(run)
 		r.mu.Lock()
-		all := r.current && r.counts.Read && len(r.sent) == 0
+		all := r.current && r.counts.Read && len(r.files) == r.ended
 		current := r.current
 		r.mu.Unlock()
 		switch {
@@ -133,8 +133,8 @@ func (r *LogReader) read(data []byte, dir string) error {
 	r.mu.Lock()
 	r.current = false
 	for _, id := range report.Sent {
-		if _, ended := r.ended[id]; !ended {
-			r.sent[id] = struct{}{}
+		if id := parseID(id); !r.files[id] {
+			r.files[id] = false
 		}
 	}
 	r.mu.Unlock()
@@ -159,11 +159,12 @@ func (r *LogReader) read(data []byte, dir string) error {
 func (r *LogReader) note(e *Ended) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.ended[e.ID]; known {
+	id := parseID(e.ID)
+	if r.files[id] {
 		return false
 	}
-	delete(r.sent, e.ID)
-	r.ended[e.ID] = struct{}{}
+	r.files[id] = true
+	r.ended++
 	switch e.State {
 	case mirror.Fetched:
 		r.counts.Fetched++

@@ -27,14 +27,23 @@ const maxPartOfFailed = 128 << 10
 
 // prepare imports what an earlier worker has of a file, and returns what fetches it.
 func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	st, it := b.m.o.Store, &b.batch.Items[i]
-	fetch := b.m.fetchers(b.r, it.Private)
+	fetch := b.m.fetchers(b.r, b.batch.Items[i].Private)
 	b.mu.Lock()
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
 	if !b.later && !hasPart {
 		return fetch.first, nil
 	}
+	worker, err := b.prepareBegun(i, file, fetch, part, hasPart)
+	if err != nil {
+		return nil, err
+	}
+	return worker, mirror.LookUp(b.m.o.Store, file)
+}
+
+// prepareBegun is prepare for a file that an earlier worker may have begun, with the part that the checkpoint names, if hasPart.
+func (b *batchRun) prepareBegun(i int, file *mirror.Item, fetch *fetchers, part partOnDisk, hasPart bool) (*mirror.Worker, error) {
+	st, it := b.m.o.Store, &b.batch.Items[i]
 	if !b.m.o.Shared {
 		if own, err := st.ByTarget(file.Path); hasPart && (err != nil || own.State == store.Done) {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: its bytes are on a local disk of %s", it.File.Path, part.Owner))

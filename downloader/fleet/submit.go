@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,10 @@ const (
 
 	// maxLanesKnown limits the origins whose lanes are remembered. A list has few hosts, or one for each line.
 	maxLanesKnown = 4096
+	// workSignal begins the signal that a submitter has queued batches, and signalInterval is the least time between two of them. At
+	// half, 200 workers ask for the new batches 400 times per second; double would be as slow as no signal.
+	workSignal     = "work."
+	signalInterval = time.Second
 	// lastWords is how long Close tries to log what is queued.
 	lastWords = 2 * time.Second
 )
@@ -82,10 +87,10 @@ type Submitter struct {
 	b     Broker
 	o     SubmitterOptions
 	lanes laneFinder
-	known map[itemID]bool // items that earlier processes have queued; immutable
 
-	// Owned by the goroutine that calls Send and Flush.
-	open map[string]*openBatch // by lane
+	// Owned by the goroutine that calls Send, Flush and AllSent.
+	known []itemID              // items that earlier processes have queued, sorted
+	open  map[string]*openBatch // by lane
 
 	tally *tallier // owned by Outcomes
 
@@ -99,6 +104,7 @@ type Submitter struct {
 	sent     []string   // queued, but not in the log
 	problems []Problem  // not in the log
 	run      Run        // as it is now
+	signaled time.Time  // when the workers were told of work
 }
 
 // OpenSubmitter returns the submitter of a run. It reads the tally up to the end of the log. Close must be called.
@@ -115,7 +121,7 @@ func OpenSubmitter(ctx context.Context, b Broker, o SubmitterOptions) (*Submitte
 	if err != nil {
 		return nil, err
 	}
-	s.known, s.tally = t.ids, w
+	s.known, s.tally = t.sortedIDs(), w
 	return s, nil
 }
 
@@ -167,7 +173,7 @@ func (s *Submitter) Send(ctx context.Context, it *mirror.Item) error {
 		return err
 	}
 	id := it.Key()
-	if _, sent := s.known[parseID(id)]; sent {
+	if _, sent := slices.BinarySearchFunc(s.known, parseID(id), compareIDs); sent {
 		return nil
 	}
 	item, err := s.item(id, it)
@@ -248,6 +254,7 @@ func (s *Submitter) publish(ctx context.Context, b *openBatch) error {
 			err = s.b.Publish(ctx, s.o.Run.ID, b.lane, id, data)
 		}
 		if err == nil {
+			s.signalWork(ctx)
 			err = s.logSent(ctx, s.noteSent(b))
 		}
 		if err != nil {
@@ -291,6 +298,20 @@ func (s *Submitter) takePart(e *Ended) {
 	}
 	if id, err := s.o.Store.Import(*e.Part, path); err == nil && e.Part.Record.Replace {
 		s.o.Store.AllowReplace(id)
+	}
+}
+
+// signalWork tells the workers that there is more work. If they miss it, they find it later.
+func (s *Submitter) signalWork(ctx context.Context) {
+	s.mu.Lock()
+	now := time.Now()
+	due := now.Sub(s.signaled) >= signalInterval
+	if due {
+		s.signaled = now
+	}
+	s.mu.Unlock()
+	if due {
+		s.b.Signal(ctx, workSignal+s.o.Run.ID)
 	}
 }
 
@@ -439,6 +460,7 @@ func (s *Submitter) AllSent(ctx context.Context) error {
 		s.fail(err)
 		return err
 	}
+	s.known = nil // megabytes
 	close(s.queued)
 	return nil
 }

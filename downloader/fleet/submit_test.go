@@ -160,7 +160,7 @@ func (r *submitRig) work(stopping context.Context, run string) {
 	d := r.downloader(st)
 	defer d.Close()
 	defer st.FlushPublished()
-	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.place, Update: r.run.Settings.Update})
+	w := storeWorker{mirror.NewWorker(d, st, mirror.Options{Dir: r.place, Update: r.run.Settings.Update}), st}
 	b := r.broker.Connect("worker")
 	for stopping.Err() == nil {
 		lanes, err := b.Waiting(ctx, run)
@@ -184,8 +184,23 @@ func (r *submitRig) work(stopping context.Context, run string) {
 	}
 }
 
+// A storeWorker is a worker and its store.
+type storeWorker struct {
+	*mirror.Worker
+	store *store.Store
+}
+
+// fetch fetches a file, with its record before and after.
+func (w storeWorker) fetch(ctx context.Context, file *mirror.Item) (o mirror.Outcome, err error) {
+	if err = mirror.LookUp(w.store, file); err == nil {
+		o = w.Fetch(ctx, file, mirror.Steps{Released: func() {}})
+		err = mirror.Complete(w.store, []*mirror.Outcome{&o})
+	}
+	return o, err
+}
+
 // fetchBatch fetches the items of a message.
-func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Worker, m fleet.Message) {
+func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w storeWorker, m fleet.Message) {
 	var batch fleet.Batch
 	if err := json.Unmarshal(m.Data(), &batch); err != nil {
 		r.Error(err)
@@ -209,7 +224,10 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 		file.Path = filepath.Join(r.place, filepath.FromSlash(file.Path))
 		var o mirror.Outcome
 		for ended := false; !ended; {
-			o = w.Fetch(ctx, &file, mirror.Steps{Released: func() {}})
+			var err error
+			if o, err = w.fetch(ctx, &file); err != nil {
+				r.Error(err)
+			}
 			file.Rounds = o.Rounds
 			ended = o.State != mirror.Failed || !mirror.MayRecover(o.Err) || o.Rounds >= r.run.Settings.Rounds
 			if !ended {

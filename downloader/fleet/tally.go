@@ -2,12 +2,15 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -47,6 +50,10 @@ func parseID(text string) (id itemID) {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return itemID(sum[:])
+}
+
+func compareIDs(a, b itemID) int {
+	return cmp.Compare(binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:]))
 }
 
 // A segment is what some entries of the log say, one after another. The IDs follow the JSON.
@@ -192,6 +199,13 @@ func (t *tally) add(s *segment) {
 	t.retries = append(t.retries, s.Retries...)
 	t.recent = append(t.recent, s.Recent...)
 	t.recent = t.recent[max(0, len(t.recent)-maxRecent):]
+}
+
+// sortedIDs returns the queued files. It needs a third of the memory of the map.
+func (t *tally) sortedIDs() []itemID {
+	ids := slices.AppendSeq(make([]itemID, 0, len(t.ids)), maps.Keys(t.ids))
+	slices.SortFunc(ids, compareIDs)
+	return ids
 }
 
 // readTally reads the tally of a run up to the end of its log, and writes the segments that are missing. The tallier goes on

@@ -25,8 +25,8 @@ const (
 	// each. With half of it, a worker without other hosts uses half of what one host allows; double makes a
 	// worker take work that others could do.
 	defaultJobs = 32
-	// surveyInterval is how long a worker may not notice new work. At half, many idle workers ask the
-	// broker twice as often; double delays the first files of a list.
+	// surveyInterval is how long a worker may not notice work that comes back, or of which it has missed the signal. At half, many
+	// idle workers ask the broker twice as often; double delays these files.
 	surveyInterval = 2 * time.Second
 	// endTime limits everything that a worker still tells the broker when it ends, because a machine that
 	// is taken away gives little time.
@@ -244,6 +244,7 @@ func (m *membership) loop() {
 		m.all.Go(m.keepLocalPartsTidy)
 	}
 	m.all.Go(m.survey)
+	m.all.Go(m.listen)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	received, at := m.d.Received(), time.Now()
@@ -337,6 +338,7 @@ func (m *membership) onRun(c RunChange) {
 	if r == nil {
 		r = &workerRun{id: id}
 		m.runs[id] = r
+		notify(m.again)
 	}
 	was := r.run.Control
 	r.run = c.Run
@@ -388,40 +390,74 @@ func (m *membership) interruptLocked(r *workerRun, why error) {
 	}
 }
 
-// survey keeps asking how much work waits.
+// survey keeps asking how much work waits. After a batch, or if there is more work, it asks for that alone.
 func (m *membership) survey() {
+	var due time.Time // when to ask for everything
 	for m.ctx.Err() == nil {
-		runs, err := ListRuns(m.ctx, m.o.Broker)
-		if err == nil {
-			m.surveyRuns(runs)
-			m.surveyOthers()
-		}
-		if m.o.Once && err == nil && m.isNothingLeft(runs) {
-			m.explainIdle(runs)
+		switch now := time.Now(); {
+		case now.Before(due) && !m.o.Once:
+			m.surveyRuns()
+		case m.surveyAll():
 			m.stop(errNothingLeft)
 			return
+		default:
+			due = now.Add(surveyInterval)
 		}
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-m.again:
 			m.sleep(surveyInterval / 20)
-		case <-time.After(surveyInterval):
+		case <-timer.C:
 		case <-m.ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 
+// listen hears from submitters that there is more work.
+func (m *membership) listen() {
+	for m.ctx.Err() == nil {
+		signals, err := m.o.Broker.Signals(m.ctx)
+		if err == nil {
+			for s := range signals {
+				if strings.HasPrefix(s, workSignal) {
+					notify(m.again)
+				}
+			}
+		}
+		m.sleep(time.Second)
+	}
+}
+
+// surveyAll asks for everything, and reports whether a worker with Once ends because nothing is left.
+func (m *membership) surveyAll() (ends bool) {
+	runs, err := ListRuns(m.ctx, m.o.Broker)
+	if err != nil {
+		return false
+	}
+	m.surveyRuns()
+	m.surveyOthers()
+	if !m.o.Once || !m.isNothingLeft(runs) {
+		return false
+	}
+	m.explainIdle(runs)
+	return true
+}
+
 // surveyRuns asks for the messages of each run that the worker works for.
-func (m *membership) surveyRuns(runs []Run) {
-	for _, run := range runs {
+func (m *membership) surveyRuns() {
+	m.mu.Lock()
+	runs := slices.Collect(maps.Values(m.runs))
+	m.mu.Unlock()
+	for _, r := range runs {
 		m.mu.Lock()
-		r := m.runs[run.ID]
-		if r == nil || !r.mayWork() {
+		if !r.mayWork() {
 			m.mu.Unlock()
 			continue
 		}
 		r.fresh = true
 		m.mu.Unlock()
-		waiting, err := m.o.Broker.Waiting(m.ctx, run.ID)
+		waiting, err := m.o.Broker.Waiting(m.ctx, r.id)
 		m.mu.Lock()
 		switch {
 		case errors.Is(err, ErrNoRun):

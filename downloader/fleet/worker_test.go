@@ -346,6 +346,38 @@ func TestWorkerFetches(t *testing.T) {
 	})
 }
 
+// TestWorkerHears: an idle worker begins soon after a submitter has queued files.
+func TestWorkerHears(t *testing.T) {
+	inFleet(t, fleet.Settings{Rounds: 3}, func(r *fleetRig) {
+		r.start("w0")
+		time.Sleep(10100 * time.Millisecond) // not long after it has looked
+		run, err := fleet.ReadRun(r.Context(), r.admin, r.run)
+		if err != nil {
+			r.Fatal(err)
+		}
+		s, err := fleet.OpenSubmitter(r.Context(), r.admin, fleet.SubmitterOptions{Run: run, Dir: r.dir})
+		if err != nil {
+			r.Fatal(err)
+		}
+		it := r.item("f", 1000)
+		it.File.Path = filepath.Join(r.dir, "f")
+		if err := s.Send(r.Context(), &it.File); err != nil {
+			r.Fatal(err)
+		}
+		queued := time.Now()
+		if err := s.Flush(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		for len(r.srv.Requests()) == 0 && time.Since(queued) < 3*time.Second {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if wait := time.Since(queued); wait > 500*time.Millisecond {
+			r.Errorf("the worker has begun after %v", wait)
+		}
+		s.Close(r.Context())
+	})
+}
+
 // TestWorkerPoison: an entry that ends each worker that tries it is given up after three, and only it.
 func TestWorkerPoison(t *testing.T) {
 	inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {

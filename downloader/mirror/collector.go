@@ -21,10 +21,15 @@ const (
 	// more than the records; double needs twice the memory for the outcomes that wait meanwhile.
 	maxAdoptions = 4096
 
+	// recordWait is how long an outcome waits for others, so that one transaction records them. The reader
+	// cannot look up files meanwhile, so without the wait, each of two million files may have a transaction
+	// of its own. At half, there are twice as many; double is a delay that people notice.
+	recordWait = 500 * time.Millisecond
+
 	// maxEarly is how many outcomes are kept whose files have not been sent yet. There are such
 	// outcomes only if an earlier process of the run has sent the files. Each takes about 1 KiB. A
-	// guess: with half of it, outcomes wait sooner until the lists are read; double takes 16 MiB more.
-	maxEarly = 16 << 10
+	// guess: with half of it, outcomes wait sooner until the lists are read; double takes 4 MiB more.
+	maxEarly = 4 << 10
 
 	// flushInterval is how long a file that was sent may wait for others of its batch. A guess:
 	// with half of it, lists that come slowly make twice as many small batches; double delays the
@@ -63,6 +68,7 @@ type collector struct {
 	awaited  map[uint64]int64   // offsets in items of the files that were sent and have no outcome, by key
 	early    map[uint64]Outcome // of files that were not sent yet, by key
 	arrived  []arrival          // outcomes that must be recorded and reported
+	due      time.Time          // when they must be, however few they are
 	reading  bool               // the reader may still send files
 	pulled   bool               // no further outcomes come
 	stopped  bool               // nothing more may be sent
@@ -119,9 +125,11 @@ func (c *collector) markAwaited(key uint64, item []byte) (bool, error) {
 		return false, err
 	}
 	if o, ok := c.early[key]; ok {
+		if len(c.early) == maxEarly {
+			c.changed.Broadcast() // arrive waits for room
+		}
 		delete(c.early, key)
-		c.arrived = append(c.arrived, arrival{outcome: o, off: off})
-		c.changed.Broadcast()
+		c.arriveLocked(arrival{outcome: o, off: off})
 		return false, nil
 	}
 	c.awaited[key] = off
@@ -154,10 +162,21 @@ func (c *collector) readerEnded() {
 	defer c.mu.Unlock()
 	c.reading = false
 	for _, o := range c.early {
-		c.arrived = append(c.arrived, arrival{outcome: o, off: -1})
+		c.arriveLocked(arrival{outcome: o, off: -1})
 	}
 	clear(c.early)
 	c.changed.Broadcast()
+}
+
+// arriveLocked makes collect take an outcome soon. The caller must hold mu.
+func (c *collector) arriveLocked(a arrival) {
+	if len(c.arrived) == 0 {
+		c.due = time.Now().Add(recordWait)
+		time.AfterFunc(recordWait, c.wake)
+	}
+	if c.arrived = append(c.arrived, a); len(c.arrived) >= maxAdoptions || len(c.awaited) == 0 {
+		c.changed.Broadcast()
+	}
 }
 
 // collect records and reports the outcomes of the files that are sent. It returns when the reader has
@@ -169,6 +188,15 @@ func (c *collector) collect(ctx context.Context) {
 	puller.Go(func() { c.pull(ctx) })
 	defer puller.Wait()
 	defer cancel()
+	var recorder sync.WaitGroup
+	defer recorder.Wait()
+	completed := make(chan completedGroup) // while one is recorded, which waits for the disk, the next one is completed
+	defer close(completed)
+	recorder.Go(func() {
+		for group := range completed {
+			c.record(group)
+		}
+	})
 	for {
 		group, err := c.next(ctx)
 		if err != nil {
@@ -177,7 +205,7 @@ func (c *collector) collect(ctx context.Context) {
 		if len(group) == 0 {
 			return
 		}
-		c.record(group)
+		completed <- c.complete(group)
 	}
 }
 
@@ -222,15 +250,14 @@ func (c *collector) takeOutcome(ctx context.Context, o Outcome) error {
 	switch {
 	case sent:
 		delete(c.awaited, key)
-		c.arrived = append(c.arrived, arrival{outcome: o, off: off})
+		c.arriveLocked(arrival{outcome: o, off: off})
 	case !c.reading:
-		c.arrived = append(c.arrived, arrival{outcome: o, off: -1})
+		c.arriveLocked(arrival{outcome: o, off: -1})
 	default:
 		if _, twice := c.early[key]; !twice {
 			c.early[key] = o
 		}
 	}
-	c.changed.Broadcast()
 	return nil
 }
 
@@ -240,9 +267,13 @@ func (c *collector) takeOutcome(ctx context.Context, o Outcome) error {
 func (c *collector) next(ctx context.Context) (group []arrival, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.arrived) == 0 {
-		if c.pulled || ctx.Err() != nil || c.failed() != nil || !c.reading && len(c.awaited) == 0 {
+	for len(c.arrived) < maxAdoptions {
+		last := c.pulled || ctx.Err() != nil || c.failed() != nil || !c.reading && len(c.awaited) == 0
+		if last && len(c.arrived) == 0 {
 			return nil, nil
+		}
+		if last || len(c.arrived) > 0 && !time.Now().Before(c.due) {
+			break
 		}
 		c.changed.Wait()
 	}
@@ -266,8 +297,8 @@ func (c *collector) next(ctx context.Context) (group []arrival, err error) {
 
 // record records the finished files of a group, and then reports its outcomes: a file that was
 // reported is never missing in the state file.
-func (c *collector) record(group []arrival) {
-	outcomes, unlisted := c.complete(group)
+func (c *collector) record(group completedGroup) {
+	outcomes := group.outcomes
 	var finished []*Outcome
 	var records []store.Record
 	for i := range outcomes {
@@ -275,7 +306,7 @@ func (c *collector) record(group []arrival) {
 			finished, records = append(finished, o), append(records, o.Record)
 		}
 	}
-	missing, err := c.unrecorded(unlisted)
+	missing, err := c.unrecorded(group.unlisted)
 	records = append(records, missing...)
 	if err == nil && len(records) > 0 {
 		err = c.store.AdoptAll(records)
@@ -319,15 +350,21 @@ func (c *collector) recordAlone(o *Outcome) {
 // isFinished reports whether a file with this outcome is on record as finished.
 func isFinished(s State) bool { return s == Fetched || s == Current || s == Unchanged }
 
-// complete returns the outcomes of a group with all that the run knows about their files, and the records of
-// the finished files that the lists do not name any more.
-func (c *collector) complete(group []arrival) (outcomes []Outcome, unlisted []store.Record) {
+// A completedGroup has outcomes that must be recorded and reported.
+type completedGroup struct {
+	outcomes []Outcome
+	unlisted []store.Record // of finished files that the lists do not name any more
+}
+
+// complete returns the outcomes of a group with all that the run knows about their files.
+func (c *collector) complete(group []arrival) (done completedGroup) {
+	done.outcomes = make([]Outcome, 0, len(group))
 	for _, a := range group {
 		o := a.outcome
 		if a.off < 0 {
 			o.Path = cmp.Or(o.Path, o.Record.Target)
 			if c.completeRecord(&o, o.Record.Lists) == nil && isFinished(o.State) {
-				unlisted = append(unlisted, o.Record)
+				done.unlisted = append(done.unlisted, o.Record)
 			}
 			continue
 		}
@@ -343,9 +380,9 @@ func (c *collector) complete(group []arrival) (outcomes []Outcome, unlisted []st
 		if o.Path != it.Path { // the server has named it
 			c.names.keep(c.dir, o.Path)
 		}
-		outcomes = append(outcomes, o)
+		done.outcomes = append(done.outcomes, o)
 	}
-	return outcomes, unlisted
+	return done
 }
 
 // completeRecord completes the record of a finished file, which these lists claim. The path must be in

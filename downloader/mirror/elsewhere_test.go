@@ -127,12 +127,12 @@ func (f *fakeElsewhere) take() *Item {
 }
 
 // work fetches queued files with n jobs until f is closed, and tries again what may mend.
-func (f *fakeElsewhere) work(w *Worker, n int) {
+func (f *fakeElsewhere) work(r *rig, w *Worker, n int) {
 	var jobs sync.WaitGroup
 	for range n {
 		jobs.Go(func() {
 			for it := f.take(); it != nil; it = f.take() {
-				o := w.Fetch(context.Background(), it, Steps{Released: func() {}})
+				o := r.fetchOne(context.Background(), w, it, func() {})
 				if o.State == Failed && MayRecover(o.Err) && o.Rounds < 3 {
 					it.Rounds, it.LastError = o.Rounds, o.Err.Error()
 					f.change(func() { f.queue = append(f.queue, it) })
@@ -174,7 +174,7 @@ func (r *rig) startWorker(f *fakeElsewhere, n int, change ...func(*Options)) (st
 		c(&o)
 	}
 	var running sync.WaitGroup
-	running.Go(func() { f.work(NewWorker(d, w.store, o), n) })
+	running.Go(func() { f.work(w, NewWorker(d, w.store, o), n) })
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {
@@ -374,6 +374,50 @@ func TestElsewhereReplay(t *testing.T) {
 	if c := r.mustRun(text); c.Current != 20 {
 		t.Errorf("then: got %+v", c)
 	}
+}
+
+// TestElsewhereGroups: outcomes that come one after another are recorded together, none is late by more than recordWait, and the run ends
+// with the last one.
+func TestElsewhereGroups(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		const files, apart = 200, 10 * time.Millisecond
+		text := r.put(files)
+		f := newFakeElsewhere()
+		var worker sync.WaitGroup
+		var last time.Time
+		told := map[string]time.Time{}
+		worker.Go(func() {
+			for range files {
+				it := f.take()
+				time.Sleep(apart)
+				f.change(func() {
+					last = time.Now()
+					told[it.Path] = last
+					f.log = append(f.log, Outcome{Key: it.Key(), State: Failed, Rounds: 1, Err: errors.New("x")})
+				})
+			}
+		})
+		groups := map[time.Time]int{}
+		c := r.mustRun(text, through(f), func(o *Options) {
+			o.OnOutcome = func(x Outcome) {
+				groups[time.Now()]++
+				f.change(func() {
+					if late := time.Since(told[x.Path]); late > recordWait {
+						t.Errorf("%s is reported %v late", x.Path, late)
+					}
+				})
+			}
+		})
+		ended := time.Now()
+		worker.Wait()
+		if most := int(files*apart/recordWait) + 1; c.Failed != files || len(groups) > most {
+			t.Errorf("got %+v in %d groups, want at most %d", c, len(groups), most)
+		}
+		if wait := ended.Sub(last); wait > 0 {
+			t.Errorf("the run has ended %v after the last outcome", wait)
+		}
+	})
 }
 
 // TestElsewhereFails: an error of the other side ends the run, and everything is reported once.

@@ -20,7 +20,6 @@ const restTime = time.Minute
 //
 // Store.FlushPublished should be called after the last file.
 type Worker struct {
-	store *store.Store
 	fetch fetcher
 	judge endJudge
 
@@ -36,18 +35,39 @@ func NewWorker(d *downloader.Downloader, st *store.Store, o Options) *Worker {
 	names := newNaming()
 	report := &reporter{onRest: o.OnRest}
 	return &Worker{
-		store: st,
 		fetch: fetcher{d: d, opts: o, ledger: newLedger(st, names, o), moves: &moveFinder{store: st, dir: o.Dir}, names: names, hosts: &restingHosts{table: newHostTable()}, onRest: report.rest},
 		judge: endJudge{store: st, dir: o.Dir},
 	}
 }
 
-// Fetch fetches one file, whose Path must be absolute, and returns its outcome. It does not
-// change the item.
+// LookUp prepares items, whose Paths must be absolute, for Workers with this store, in one transaction. The record of an item
+// comes from the process that has queued it. If the store has a record of the path, that one replaces it. The record of
+// an unfinished download that is not in the store is dropped: a caller that wants to resume it must import it before.
+func LookUp(st *store.Store, items ...*Item) error {
+	targets := make([]string, len(items))
+	for i, it := range items {
+		targets[i] = it.Path
+	}
+	records, err := st.LookupTargets(targets)
+	if err != nil {
+		return err
+	}
+	for i, it := range items {
+		told := it.Record
+		it.Record = records[i]
+		if it.Record.ID == "" && told.State == store.Done {
+			it.Record = told
+			it.Record.Target = it.Path
+		}
+	}
+	return nil
+}
+
+// Fetch fetches one file, for whose item LookUp must have been called, and returns its outcome. It does not change the item.
 //
 // The state of the outcome is
 //
-//   - Fetched, Current or Unchanged, with the Record of the finished file, which is durable;
+//   - Fetched, Current or Unchanged; the file is durable, and Complete sets its Record;
 //   - Failed;
 //   - Pending if ctx has ended, or if this process can write no more files (see Ended). Another
 //     worker must then fetch the file.
@@ -56,16 +76,9 @@ func NewWorker(d *downloader.Downloader, st *store.Store, o Options) *Worker {
 //
 // A host that has failed or refused many files in a row rests for a minute. Meanwhile its files fail
 // without a request; for their errors, WasNotTried and MayRecover are true.
-//
-// The record of the item comes from the process that has queued it. If the store of the worker has a
-// record of the path, that one is used instead. The record of an unfinished download that is not in
-// the store is ignored: a caller that wants to resume it must import it before.
 func (w *Worker) Fetch(ctx context.Context, it *Item, steps Steps) Outcome {
 	own := *it
-	o, err := w.fetchOwn(ctx, &own, steps)
-	if err != nil {
-		o.State, o.Err = Failed, err
-	}
+	o := w.fetch.fetch(ctx, &own, steps)
 	o.Rounds = it.Rounds + 1
 	ended := ctx.Err() == nil && w.note(o.Err)
 	if o.State == Failed && (ended || ctx.Err() != nil) {
@@ -74,32 +87,32 @@ func (w *Worker) Fetch(ctx context.Context, it *Item, steps Steps) Outcome {
 	return o
 }
 
-// fetchOwn fetches a file, whose item it may change. An error is one of the state file.
-func (w *Worker) fetchOwn(ctx context.Context, it *Item, steps Steps) (Outcome, error) {
-	told := it.Record
-	if err := w.fetch.ledger.lookUp([]*Item{it}); err != nil {
-		return it.outcome(Failed, nil), err
+// Complete sets the Records of the outcomes of finished files that Workers with this store have fetched, in one transaction.
+func Complete(st *store.Store, outcomes []*Outcome) error {
+	var finished []*Outcome
+	var targets []string
+	for _, o := range outcomes {
+		if isFinished(o.State) {
+			finished, targets = append(finished, o), append(targets, o.Path)
+		}
 	}
-	if it.Record.ID == "" && told.State == store.Done {
-		it.Record = told
-		it.Record.Target = it.Path
+	if len(finished) == 0 {
+		return nil
 	}
-	o := w.fetch.fetch(ctx, it, steps)
-	if !isFinished(o.State) {
-		return o, nil
-	}
-	records, err := w.store.LookupTargets([]string{o.Path})
+	records, err := st.LookupTargets(targets)
 	if err != nil {
-		return o, err
+		return err
 	}
-	if records[0].ID != "" { // otherwise nothing had to be fetched, and the record of the item is right
-		o.Record = records[0]
+	for i, o := range finished {
+		if records[i].ID != "" { // otherwise nothing had to be fetched, and the file is as the item says
+			o.Record = records[i]
+		}
+		if o.State != Fetched && !o.Entry.Sum.IsZero() { // the file was compared with it
+			o.Record.Sum = o.Entry.Sum
+		}
+		o.Record.Publishing, o.Record.Replaces = false, store.FileStamp{} // for this process only
 	}
-	if o.State != Fetched && !it.Entry.Sum.IsZero() { // the file was compared with it
-		o.Record.Sum = it.Entry.Sum
-	}
-	o.Record.Publishing, o.Record.Replaces = false, store.FileStamp{} // for this process only
-	return o, nil
+	return nil
 }
 
 // note records the error of a file, which may be nil, and reports whether it ends the worker.

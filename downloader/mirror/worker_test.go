@@ -55,7 +55,7 @@ func TestWorkerRests(t *testing.T) {
 					t.Helper()
 					r.srv.Reset()
 					for range files {
-						o := w.Fetch(t.Context(), r.item(fmt.Sprintf("f%04d", n)), Steps{Released: func() {}})
+						o := r.fetchOne(t.Context(), w, r.item(fmt.Sprintf("f%04d", n)), func() {})
 						n++
 						if o.State != Failed || o.Err == nil || WasNotTried(o.Err) && !MayRecover(o.Err) {
 							t.Errorf("got %+v", o)
@@ -83,7 +83,7 @@ func TestWorkerRests(t *testing.T) {
 				time.Sleep(restTime)
 				r.srv.Set()
 				for range 5 {
-					if o := w.Fetch(t.Context(), r.item(fmt.Sprintf("f%04d", n)), Steps{Released: func() {}}); o.State != Fetched {
+					if o := r.fetchOne(t.Context(), w, r.item(fmt.Sprintf("f%04d", n)), func() {}); o.State != Fetched {
 						t.Errorf("the host is back: got %+v", o)
 					}
 					n++
@@ -91,6 +91,20 @@ func TestWorkerRests(t *testing.T) {
 			})
 		})
 	}
+}
+
+// fetchOne fetches a file, with its record before and after.
+func (r *rig) fetchOne(ctx context.Context, w *Worker, it *Item, released func()) Outcome {
+	r.t.Helper()
+	own := *it
+	if err := LookUp(r.store, &own); err != nil {
+		r.t.Fatal(err)
+	}
+	o := w.Fetch(ctx, &own, Steps{Released: released})
+	if err := Complete(r.store, []*Outcome{&o}); err != nil {
+		r.t.Fatal(err)
+	}
+	return o
 }
 
 // TestWorkerOutcomes: the outcome of a finished file has its record, and an interrupted file is Pending.
@@ -102,7 +116,7 @@ func TestWorkerOutcomes(t *testing.T) {
 		var released atomic.Int32
 		it := r.item("f0002")
 		it.Rounds = 1
-		o := w.Fetch(t.Context(), it, Steps{Released: func() { released.Add(1) }})
+		o := r.fetchOne(t.Context(), w, it, func() { released.Add(1) })
 		rec := o.Record
 		if o.State != Fetched || o.Rounds != 2 || rec.ID != o.Result.ID || rec.State != store.Done || rec.Target != it.Path || rec.Size != 174 || rec.Publishing || !rec.Lists.Has(listA) || rec.CRC != o.Result.CRC || released.Load() == 0 {
 			t.Errorf("got %+v, released %d times", o, released.Load())
@@ -113,13 +127,13 @@ func TestWorkerOutcomes(t *testing.T) {
 		it = r.item("f0002")
 		it.Entry.Sum = chunk.Sum{}
 		it.Record = store.Record{ID: store.NewID(), State: store.Active, Target: it.Path, Held: chunk.NewSet(chunk.Range{End: 5})} // of the submitter
-		if o = w.Fetch(t.Context(), it, Steps{Released: func() {}}); o.State != Fetched && o.State != Unchanged && o.State != Current || o.Record.ID != rec.ID {
+		if o = r.fetchOne(t.Context(), w, it, func() {}); o.State != Fetched && o.State != Unchanged && o.State != Current || o.Record.ID != rec.ID {
 			t.Errorf("again: got %+v", o)
 		}
 		r.srv.Set(faultserver.NoResponse)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if o := w.Fetch(ctx, r.item("f0001"), Steps{Released: func() {}}); o.State != Pending || w.Ended() != nil {
+		if o := r.fetchOne(ctx, w, r.item("f0001"), func() {}); o.State != Pending || w.Ended() != nil {
 			t.Errorf("interrupted: got %+v, %v", o, w.Ended())
 		}
 	})

@@ -424,7 +424,11 @@ func (b *batchRun) outcome(i int, o mirror.Outcome) error {
 		return nil
 	}
 	b.m.o.OnOutcome(o)
-	b.tell(i, o)
+	var part *store.Handoff
+	if o.State == mirror.Failed {
+		part = b.partOfFailed(i, o.Path)
+	}
+	b.tell(i, o, part)
 	return nil
 }
 
@@ -437,15 +441,11 @@ func (b *batchRun) maxRounds(err error) int {
 	return b.rounds
 }
 
-// tell makes sure that an outcome gets into the log.
-func (b *batchRun) tell(i int, o mirror.Outcome) {
-	t := &toldFile{i: i, outcome: o}
-	if o.State == mirror.Failed {
-		t.part = b.partOfFailed(i, o.Path)
-	}
+// tell makes sure that an outcome gets into the log. part is the part file of a failed file, nil for none.
+func (b *batchRun) tell(i int, o mirror.Outcome, part *store.Handoff) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.untold = append(b.untold, t)
+	b.untold = append(b.untold, &toldFile{i: i, outcome: o, part: part})
 	notify(b.wake)
 }
 
@@ -453,8 +453,9 @@ func (b *batchRun) tell(i int, o mirror.Outcome) {
 func (b *batchRun) tellFailed(i int, err error) {
 	it := b.batch.Items[i]
 	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
-	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
-	b.tell(i, o)
+	path := filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
+	b.tell(i, o, b.partOfFailed(i, path))
+	o.Path = path // not in the log, which has the path as it was queued, although it may be none
 	b.m.o.OnOutcome(o)
 }
 

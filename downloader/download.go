@@ -216,13 +216,12 @@ func (d *download) verifyPart(ctx context.Context) (lost int64, err error) {
 // record gets this size.
 func (d *download) forget(size int64) error {
 	d.file.setEarlierRun(contribution{})
-	err := d.file.part.Restart(func(r *store.Record) {
+	return d.file.part.Restart(func(r *store.Record) {
 		r.URL, r.Public = d.origin.recorded, d.origin.start.public
 		r.Sum, r.Replace = d.goal.sum, r.Replace || d.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 		r.ServerSum = chunk.Sum{}
 	})
-	return cmp.Or(err, d.announce())
 }
 
 // announce tells the caller of the download that bytes are about to be written to the part file, if there is one.

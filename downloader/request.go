@@ -122,8 +122,8 @@ type Listed struct {
 	// Released is called when the file needs no connection any more, and waits until it is made
 	// durable together with others. May be nil.
 	Released func()
-	// Begin is called with the record of the part file before bytes are written to it, and again whenever it has
-	// been emptied. It may wait. An error ends the download. May be nil.
+	// Begin is called with the record of the part file before bytes are written to it, and again before those of
+	// another attempt or version. It may wait. An error ends the download. May be nil.
 	Begin func(store.Record) error
 }
 

@@ -118,7 +118,10 @@ func (c *conn) compareWithHeld(ctx context.Context, rep *reply) error {
 	if t.version.Version = rep.Version; t.version.Size < 0 {
 		t.version.Size = size
 	}
-	return t.adopt(rep.Version, rep.Whole)
+	if err := t.adopt(rep.Version, rep.Whole); err != nil {
+		return err
+	}
+	return t.announce()
 }
 
 // dropBeyond discards the held bytes beyond the first gap, because a stream brings them again.

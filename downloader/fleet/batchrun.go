@@ -77,6 +77,7 @@ type batchRun struct {
 	cp      checkpoint       // as it is now; Parts as last saved
 	running map[int]*fileRun // files in work
 	marked  map[int]bool     // Now of the saved checkpoint
+	begins  map[int]bool     // files in work that wait for a checkpoint that names their part files
 	untold  []*toldFile      // outcomes that are not in the log yet
 	retries map[int]Item     // files for the next round
 	wake    chan struct{}    // capacity 1: there is something to tell
@@ -102,7 +103,7 @@ type toldFile struct {
 func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
 	b := &batchRun{
 		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), rounds: max(1, r.run.Settings.Rounds), roundWait: r.run.Settings.RoundWait,
-		running: make(map[int]*fileRun), marked: make(map[int]bool), retries: make(map[int]Item), wake: make(chan struct{}, 1),
+		running: make(map[int]*fileRun), marked: make(map[int]bool), begins: make(map[int]bool), retries: make(map[int]Item), wake: make(chan struct{}, 1),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(m.ctx)
 	return b
@@ -360,12 +361,7 @@ func (b *batchRun) mark(i int) bool {
 	}
 	b.cp.Now[i] = b.cp.Parts[i].Held
 	b.mu.Unlock()
-	isUnmarked := func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return !b.marked[i]
-	}
-	return b.saveIf(b.ctx, isUnmarked) == nil
+	return b.saveIf(b.ctx, func() bool { return !b.marked[i] }, func(int) bool { return false }) == nil
 }
 
 // delay makes the batch go back for a time, and begin no further file.
@@ -610,21 +606,24 @@ func (b *batchRun) hasAdvanced() bool {
 
 // save writes a checkpoint. If another worker has the batch, it interrupts everything.
 func (b *batchRun) save(ctx context.Context) error {
-	return b.saveIf(ctx, func() bool { return true })
+	return b.saveIf(ctx, func() bool { return true }, func(int) bool { return true })
 }
 
-// saveIf is save if it is still needed when earlier checkpoints are written.
-func (b *batchRun) saveIf(ctx context.Context, needed func() bool) error {
+// saveIf is save if it is still needed when earlier checkpoints are written. Of the files in work, it looks for the part files of those
+// that isNew selects; what the last checkpoint says of the others stays. It calls both functions with mu held.
+func (b *batchRun) saveIf(ctx context.Context, needed func() bool, isNew func(i int) bool) error {
 	b.telling.Lock() // not while Done changes with the log, and not twice at a time
 	defer b.telling.Unlock()
-	if !needed() {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
 	b.mu.Lock()
+	if !needed() {
+		b.mu.Unlock()
+		return nil
+	}
 	cp := b.cp.clone()
 	running := maps.Clone(b.running)
+	maps.DeleteFunc(running, func(i int, _ *fileRun) bool { return !isNew(i) })
 	b.mu.Unlock()
 	handoffs, err := b.addParts(ctx, &cp, running)
 	if err == nil {

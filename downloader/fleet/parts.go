@@ -153,14 +153,20 @@ func (b *batchRun) begin(i int, rec store.Record) error {
 	if !b.m.o.Shared {
 		return b.noteLocal(i, &rec)
 	}
-	unnamed := func() bool {
+	b.mu.Lock()
+	b.begins[i] = true
+	b.mu.Unlock()
+	defer func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		delete(b.begins, i)
+	}()
+	isUnnamed := func() bool {
 		part := b.cp.Parts[i]
 		return !part.names(&rec)
 	}
 	for end := time.Now().Add(longestBegin); ; {
-		err := b.saveIf(b.ctx, unnamed)
+		err := b.saveIf(b.ctx, isUnnamed, func(i int) bool { return b.begins[i] })
 		if b.ctx.Err() != nil {
 			return context.Cause(b.ctx)
 		}

@@ -26,8 +26,8 @@ type fetcher struct {
 
 // Steps are functions that are called while a file is fetched.
 type Steps struct {
-	// Begin is called with the record of the part file before bytes are written to it, and again whenever it has
-	// been emptied. It may wait. An error ends the download. A small file has no part file. May be nil.
+	// Begin is called with the record of the part file before bytes are written to it, and again before those of
+	// another attempt or version. It may wait. An error ends the download. A small file has no part file. May be nil.
 	Begin func(store.Record) error
 	// Released is called, perhaps more than once, when the file needs no connection any more but is not yet durable;
 	// another file may start then. May be nil.

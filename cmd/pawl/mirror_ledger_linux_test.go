@@ -96,6 +96,9 @@ func (s *site) writeLongList(name string, n int) {
 func (s *site) runMeasured(args ...string) (elapsed time.Duration, rss int64) {
 	s.Helper()
 	r := s.startPawl(args...)
+	if longTests() { // millions of files
+		r.killTimer.Reset(10 * hangLimit)
+	}
 	stop, polled := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(polled)

@@ -20,12 +20,12 @@ import (
 )
 
 // TestMirrorQueueMany submits a list, and lets the next process of the run collect the outcomes. Memory must not grow with the
-// number of files by more than what one machine needs. With PAWL_TEST_LONG=1 the list has 200,000 and 1,000,000 lines.
+// number of files by more than what one machine needs. With PAWL_TEST_LONG=1 the list has 200,000 and 2,000,000 lines.
 func TestMirrorQueueMany(t *testing.T) {
 	skipUnderRace(t)
 	sizes := []int{5_000}
 	if longTests() {
-		sizes = []int{200_000, 1_000_000}
+		sizes = []int{200_000, 2_000_000}
 	}
 	for _, n := range sizes {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

@@ -222,7 +222,10 @@ func (d *download) forget(size int64) error {
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 		r.ServerSum = chunk.Sum{}
 	})
-	return cmp.Or(err, d.announce())
+	if err != nil {
+		return err
+	}
+	return d.announce()
 }
 
 // announce tells the caller of the download that bytes are about to be written to the part file, if there is one.

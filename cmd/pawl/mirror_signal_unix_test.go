@@ -193,7 +193,10 @@ func TestSignalEndsEveryWait(t *testing.T) {
 			case "for the next request":
 				waitFor(t, func() bool { return len(s.srv.Requests()) > 0 })
 			case "for standard input":
-				r.wantRunningFor(700 * time.Millisecond) // long enough to reach the wait
+				waitFor(t, func() bool { // the state is opened shortly before the wait
+					_, err := os.Stat(filepath.Join(s.dir, "state", "pawl"))
+					return err == nil
+				})
 			default:
 				waitFor(t, func() bool { return mute.accepted.Load() > 0 })
 			}

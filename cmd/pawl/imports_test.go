@@ -98,7 +98,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"net", "net/...", "os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/fleet/natstest": {
-		others: []string{"github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nkeys"},
+		others: []string{"github.com/nats-io/nkeys"},
 	},
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
@@ -97,7 +94,7 @@ func TestConnectErrors(t *testing.T) {
 	o.URLs = []string{strings.Replace(s.URL(), "127.0.0.1", "localhost", 1)}
 	wantError(t, o, "certificate")
 
-	plain := natstest.Start(t, natstest.Options{Configure: func(o *server.Options) { o.JetStream = false }})
+	plain := natstest.Start(t, natstest.Options{Replace: []string{"jetstream {", "jetstream {\n  enabled: false"}})
 	o = natsOptions(plain, "")
 	wantError(t, o, "has no JetStream")
 	o.URLs = []string{strings.Replace(plain.URL(), "nats:", "tls:", 1)}
@@ -147,7 +144,7 @@ func TestMissingPermissions(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	s := natstest.Start(t, natstest.Options{Configure: func(o *server.Options) { o.JetStreamMaxStore = 1 << 20 }})
+	s := natstest.Start(t, natstest.Options{Replace: []string{"max_file_store: 4GB", "max_file_store: 1MB"}})
 	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()
 	var err error
@@ -273,17 +270,17 @@ func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		monitor bool
-		change  func(*server.Options)
+		replace []string
 		want    []string
 	}{
-		{"good", true, func(*server.Options) {}, nil},
-		{"without a monitor", false, func(*server.Options) {}, []string{"it is not known whether the server syncs"}},
-		{"without sync", true, func(o *server.Options) { o.SyncAlways = false }, []string{"does not sync each write"}},
-		{"small messages", true, func(o *server.Options) { o.MaxPayload = 64 << 10 }, []string{"max_payload"}},
+		{"good", true, nil, nil},
+		{"without a monitor", false, nil, []string{"it is not known whether the server syncs"}},
+		{"without sync", true, []string{"sync_interval: always", ""}, []string{"does not sync each write"}},
+		{"small messages", true, []string{"max_payload: 1MB", "max_payload: 64KB"}, []string{"max_payload"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := natstest.Start(t, natstest.Options{Configure: c.change})
+			s := natstest.Start(t, natstest.Options{Replace: c.replace})
 			o := natsOptions(s, "")
 			if c.monitor {
 				o.Monitor = s.Monitor()
@@ -309,24 +306,26 @@ func TestCheck(t *testing.T) {
 // startCluster starts three servers that share streams with three replicas.
 func startCluster(t *testing.T) []*natstest.Server {
 	t.Helper()
-	const n = 3
-	var routes []*url.URL
-	for range n {
+	var routes []string
+	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		routes = append(routes, l.Addr().String())
 		l.Close()
 	}
 	var all []*natstest.Server
-	for i := range n {
-		all = append(all, natstest.Start(t, natstest.Options{Configure: func(o *server.Options) {
-			port, _ := strconv.Atoi(routes[i].Port())
-			o.ServerName = fmt.Sprint("s", i)
-			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port, NoAdvertise: true}
-			o.Routes = routes
-		}}))
+	for i, addr := range routes {
+		all = append(all, natstest.Start(t, natstest.Options{Replace: []string{"\njetstream {", fmt.Sprintf(`
+server_name: "s%d"
+cluster {
+  name: "c"
+  listen: %q
+  no_advertise: true
+  routes: ["nats://%s"]
+}
+jetstream {`, i, addr, strings.Join(routes, `", "nats://`))}}))
 	}
 	return all
 }

@@ -1,30 +1,31 @@
-// Package natstest runs a NATS server for tests, in the process of the test. Only tests may import
-// it.
+// Package natstest runs a NATS server for tests, as a process of its own. Only tests may import it.
 package natstest
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
+	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 )
 
@@ -32,8 +33,9 @@ import (
 type Options struct {
 	// Roles uses the example configuration of pawl, with TLS and a user for each role.
 	Roles bool
-	// Configure changes the options of the server before each start. It may be nil.
-	Configure func(*server.Options)
+	// Replace contains pairs of texts: the first one is in the configuration, and the second one
+	// takes its place.
+	Replace []string
 }
 
 // A Server is a NATS server with a directory of its own, which syncs each write. Its
@@ -43,30 +45,64 @@ type Server struct {
 	o       Options
 	dir     string // everything
 	store   string // directory of JetStream
-	conf    string // text of the configuration, with Roles
+	conf    string // text of the configuration
 	front   *front
-	running *server.Server // nil while stopped
+	running *process // nil while stopped
 }
 
-// Start starts a server, which is stopped at the end of the test.
+// program returns the path of the server that go.mod names as a tool. The first call builds it,
+// which takes half a minute, unless the build cache has it.
+var program = sync.OnceValues(func() (string, error) {
+	path, err := exec.Command("go", "tool", "-n", "nats-server").Output()
+	return strings.TrimSpace(string(path)), err
+})
+
+// Start starts a server, which is stopped at the end of the test. Building the server takes longer
+// than all other tests of the module, so Start skips the test unless -run chooses it, or all tests run
+// (PAWL_TEST_ALL=1), or other programs must not be missing either (PAWL_TEST_SERVERS=required). CI
+// runs all of these tests, and the others use package fakebroker.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
+	if os.Getenv("PAWL_TEST_ALL") == "" && os.Getenv("PAWL_TEST_SERVERS") != "required" && flag.Lookup("test.run").Value.String() == "" {
+		t.Skip("needs a NATS server, and PAWL_TEST_ALL is not set")
+	}
 	s := &Server{t: t, o: o, dir: t.TempDir()}
 	s.store = filepath.Join(s.dir, "store")
+	s.conf = plain
 	if o.Roles {
 		s.prepareRoles()
 	}
+	s.replace(`/var/lib/nats`, filepath.ToSlash(s.store))
+	s.replace(`0\.0\.0\.0:4222`, "127.0.0.1:-1")
+	s.replace(`127\.0\.0\.1:8222`, "127.0.0.1:-1")
+	for i := 0; i < len(o.Replace); i += 2 {
+		s.replace(regexp.QuoteMeta(o.Replace[i]), o.Replace[i+1])
+	}
+	s.write("nats-server.conf", []byte(s.conf))
 	var err error
 	if s.front, err = newFront(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.Stop()
+		s.Kill()
 		s.front.close()
 	})
 	s.Restart()
 	return s
 }
+
+// plain is the configuration without roles. It has the addresses of the example.
+const plain = `
+listen: "0.0.0.0:4222"
+http: "127.0.0.1:8222"
+max_payload: 1MB
+jetstream {
+  store_dir: "/var/lib/nats"
+  sync_interval: always
+  max_file_store: 4GB
+  max_memory_store: 64MB
+}
+`
 
 // URL returns the URL of the server, which stays the same when it is started again.
 func (s *Server) URL() string {
@@ -93,81 +129,82 @@ func (s *Server) Creds(role string) string {
 }
 
 // Monitor returns the URL of the monitoring port, which changes when the server is started again.
-func (s *Server) Monitor() string {
-	return "http://" + s.running.MonitorAddr().String()
-}
+func (s *Server) Monitor() string { return "http://" + s.running.monitor }
 
 // Restart starts the server after Stop or Kill.
 func (s *Server) Restart() {
 	s.t.Helper()
-	o := &server.Options{}
-	if s.o.Roles {
-		file := filepath.Join(s.dir, "nats-server.conf")
-		if err := os.WriteFile(file, []byte(s.conf), 0o600); err != nil {
-			s.t.Fatal(err)
-		}
-		var err error
-		if o, err = server.ProcessConfigFile(file); err != nil {
-			s.t.Fatal(err)
-		}
+	path, err := program()
+	if err != nil {
+		s.t.Fatalf("building the NATS server: %v", err)
 	}
-	o.Host, o.Port, o.HTTPHost, o.HTTPPort = "127.0.0.1", -1, "127.0.0.1", -1
-	o.JetStream, o.StoreDir, o.SyncAlways = true, s.store, true
-	o.JetStreamMaxMemory, o.JetStreamMaxStore = 64<<20, 4<<30
-	o.NoSigs, o.NoLog = true, true
-	if s.o.Configure != nil {
-		s.o.Configure(o)
+	cmd := exec.Command(path, "-c", filepath.Join(s.dir, "nats-server.conf"))
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
 	}
-	n, err := server.NewServer(o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	n.Start()
-	if !n.ReadyForConnections(30 * time.Second) {
-		s.t.Fatal("the NATS server does not start")
+	s.running = &process{Cmd: cmd, logged: make(chan struct{})}
+	ready := make(chan struct{})
+	go s.running.readLog(stderr, ready)
+	select {
+	case <-ready:
+	case <-s.running.logged: // it has ended
+		s.t.Fatalf("the NATS server does not start:\n%s", s.running.log.String())
+	case <-time.After(2 * time.Minute):
+		s.t.Fatal("the NATS server does not get ready")
 	}
-	s.running = n
-	s.front.open(n.Addr().String())
+	s.front.open(s.running.addr)
 }
 
-// Stop stops the server as SIGTERM does.
-func (s *Server) Stop() {
+// A process is a running server.
+type process struct {
+	*exec.Cmd
+	addr, monitor string        // where it listens, once it is ready
+	log           bytes.Buffer  // until logged is closed, it belongs to readLog
+	logged        chan struct{} // closed at the end of the log
+}
+
+// readLog reads the log to its end, and closes ready when it says that the server is ready.
+func (p *process) readLog(stderr io.Reader, ready chan<- struct{}) {
+	defer close(p.logged)
+	lines := bufio.NewScanner(io.TeeReader(stderr, &p.log))
+	for lines.Scan() {
+		if _, addr, ok := strings.Cut(lines.Text(), "Listening for client connections on "); ok {
+			p.addr = addr
+		}
+		if _, addr, ok := strings.Cut(lines.Text(), "Starting http monitor on "); ok {
+			p.monitor = addr
+		}
+		if strings.Contains(lines.Text(), "Server is ready") {
+			close(ready)
+		}
+	}
+}
+
+// Stop stops the server as an administrator does, with SIGTERM.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+// Kill stops the server with SIGKILL.
+func (s *Server) Kill() { s.end(os.Kill) }
+
+func (s *Server) end(signal os.Signal) {
 	if s.running == nil {
 		return
 	}
 	s.front.cut()
-	s.running.Shutdown()
-	s.running.WaitForShutdown()
+	s.running.Process.Signal(signal)
+	<-s.running.logged
+	s.running.Wait()
 	s.running = nil
-}
-
-// Kill stops the server as SIGKILL does: no client gets an answer any more, and the server writes
-// nothing for the next one that it would not have written by now.
-func (s *Server) Kill() {
-	s.t.Helper()
-	s.front.cut()
-	kept := s.store + ".kept"
-	for try := 1; ; try++ {
-		err := os.CopyFS(kept, os.DirFS(s.store))
-		if err == nil {
-			break
-		}
-		// The server may have deleted a file between.
-		if !errors.Is(err, fs.ErrNotExist) || try == 10 {
-			s.t.Fatal(err)
-		}
-		os.RemoveAll(kept)
-	}
-	s.Stop()
-	if err := errors.Join(os.RemoveAll(s.store), os.Rename(kept, s.store)); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // Cut ends all connections of clients. They may connect again at once.
 func (s *Server) Cut() {
 	s.front.cut()
-	s.front.open(s.running.Addr().String())
+	s.front.open(s.running.addr)
 }
 
 // prepareRoles makes the configuration and the files that it names.
@@ -196,7 +233,6 @@ func (s *Server) prepareRoles() {
 		s.replace(fmt.Sprintf(`(?m)^%s_KEY: .*$`, strings.ToUpper(role)), fmt.Sprintf("%s_KEY: %q", strings.ToUpper(role), public))
 	}
 	s.replace(`/etc/nats/`, filepath.ToSlash(s.dir)+"/")
-	s.replace(`/var/lib/nats`, filepath.ToSlash(s.store))
 	s.certificate()
 }
 

@@ -67,7 +67,7 @@ func TestSlotsTakenAway(t *testing.T) {
 				var timers sync.WaitGroup
 				for i := range 3 { // three times
 					timers.Add(2)
-					time.AfterFunc(time.Second+time.Duration(i)*time.Hour, func() {
+					time.AfterFunc(time.Second+time.Duration(i)*10*time.Minute, func() {
 						defer timers.Done()
 						if p.Held() == 0 {
 							t.Errorf("no slot is held before they are taken")
@@ -78,7 +78,7 @@ func TestSlotsTakenAway(t *testing.T) {
 							t.Errorf("%d slots are held a second after they were taken", p.Held())
 						}
 					})
-					time.AfterFunc(time.Duration(i)*time.Hour+50*time.Minute, func() {
+					time.AfterFunc(time.Duration(i)*10*time.Minute+8*time.Minute, func() {
 						defer timers.Done()
 						if n := r.srv.Sent(); n != takenAt {
 							t.Errorf("%d bytes were sent without a slot", n-takenAt)

@@ -21,7 +21,7 @@ func TestGrammarOfOneCommand(t *testing.T) {
 	if err := os.WriteFile(config, []byte("rounds = 3\nlimit-rate = 5M\n"), 0o600); err != nil { // rounds is mirror's
 		t.Fatal(err)
 	}
-	for _, tt := range []struct {
+	for _, tt := range sample(3, []struct {
 		args    []string
 		command string // from likelyCommand
 	}{
@@ -59,7 +59,7 @@ func TestGrammarOfOneCommand(t *testing.T) {
 		{[]string{"remove", "--help", "--bogus"}, "remove"},
 		{[]string{"--version"}, "get"},
 		{[]string{"list", "-V"}, "list"},
-	} {
+	}) {
 		if got := likelyCommand(tt.args, []string{"HOME=/root", "PAWL_TEST_X=1"}); got != tt.command {
 			t.Errorf("%q: likely to be %q, want %q", tt.args, got, tt.command)
 		}

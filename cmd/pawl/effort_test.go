@@ -15,6 +15,9 @@ import (
 // allTests reports whether the whole tables run.
 func allTests() bool { return os.Getenv("PAWL_TEST_ALL") != "" || longTests() }
 
+// chosenTests reports whether all that was chosen runs, and no sample of it.
+func chosenTests() bool { return allTests() || flag.Lookup("test.run").Value.String() != "" }
+
 // sample returns one in n of the rows of a table, in random order and another part in each run. It
 // returns all of them with PAWL_TEST_ALL=1, and if -run chooses tests. Under the race detector,
 // which makes each start of the program slow, the part is half as large.
@@ -22,7 +25,7 @@ func allTests() bool { return os.Getenv("PAWL_TEST_ALL") != "" || longTests() }
 // It is for tables whose rows start the program, each for a fault of its own in the same code. A
 // row that fails is named by the test, and -run repeats it.
 func sample[R any](n int, rows []R) []R {
-	if allTests() || flag.Lookup("test.run").Value.String() != "" {
+	if chosenTests() {
 		return rows
 	}
 	if raceEnabled {
@@ -33,6 +36,16 @@ func sample[R any](n int, rows []R) []R {
 		part = append(part, rows[i])
 	}
 	return part
+}
+
+// sampled skips a test in all but one of n runs, as if the tests were the rows of a table. It is for
+// tests that start the program, or several programs, again and again. As for sample, all of them run with
+// PAWL_TEST_ALL=1, and those that -run chooses.
+func sampled(t *testing.T, n int) {
+	t.Helper()
+	if !chosenTests() && rand.IntN(n) > 0 {
+		t.Skip("not in the sample, and PAWL_TEST_ALL is not set")
+	}
 }
 
 // skipExpensive skips a test that takes seconds of CPU time and runs only with PAWL_TEST_ALL=1.

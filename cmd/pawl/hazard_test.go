@@ -125,9 +125,8 @@ const maxConcurrent = 12
 const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
-// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a twelfth of the rest, another
-// twelfth each time; under the race detector, which makes each start of the program slow, a
-// sixteenth.
+// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a twentieth of the rest, another
+// twentieth each time.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -136,17 +135,13 @@ func TestHazards(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	all := hazards()
-	chosen := flag.Lookup("test.run").Value.String() != "" || allTests()
+	chosen := chosenTests()
 	if !chosen {
 		all = withoutVariants(all)
 	}
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	switch {
-	case chosen:
-	case raceEnabled:
-		all = all[:len(all)/16]
-	default:
-		all = all[:len(all)/12]
+	if !chosen {
+		all = all[:len(all)/20]
 	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup

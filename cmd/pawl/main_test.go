@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pawl": pawl, "pawl-aria2c": pawl, "pawl-curl": pawl, "pawl-wget": pawl, "pawl-axel": pawl})
 }
 
-// TestScripts runs a fifth of testdata/*.txtar, another fifth each time, or all with PAWL_TEST_ALL=1
+// TestScripts runs a tenth of testdata/*.txtar, another tenth each time, or all with PAWL_TEST_ALL=1
 // and those that -run chooses. A script is the real program against a fault server of the
 // script's own. Besides the commands of testscript the scripts have these:
 //
@@ -68,7 +68,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("%d scripts, %v", len(files), err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files: sample(5, files),
+		Files: sample(10, files),
 		Setup: func(e *testscript.Env) error {
 			srv := faultserver.New()
 			e.Defer(srv.Close)

@@ -58,6 +58,7 @@ func refusing(t *testing.T) string {
 // connections, stay silent or do not exist. The others must arrive, and pawl must wait for
 // several responses of the silent host at once, not for one after another.
 func TestMirrorDead(t *testing.T) {
+	sampled(t, 4)
 	t.Parallel()
 	s := newSite(t)
 	s.addMany(190, func(i int) int64 { return int64(i * 97) })
@@ -94,8 +95,8 @@ func TestMirrorDead(t *testing.T) {
 	mute.accepted.Store(0)
 	s.runMirror(append([]string{"--stall-timeout", "200ms"}, args...)...).wantExit(8).wantStderr("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
 	asked := s.requestCounts()
-	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without it, because no range request has succeeded in this run
-		t.Errorf("a second run: got requests %v, want two for each missing file", asked)
+	if len(asked) != 2 || asked["none1"] < 2 || asked["none2"] < 2 { // with Range and without it, because no range request has succeeded in this run; and again if the machine stalls
+		t.Errorf("a second run: got requests %v, want at least two for each missing file, and no others", asked)
 	}
 	if mute.accepted.Load() == 0 {
 		t.Errorf("a second run did not try the silent host")

@@ -20,7 +20,7 @@ func TestSpelling(t *testing.T) {
 		}
 	}
 	app := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Kong
-	for _, tt := range []struct {
+	for _, tt := range sample(3, []struct {
 		args []string
 		want string // "" for no idea
 	}{
@@ -98,7 +98,7 @@ func TestSpelling(t *testing.T) {
 		{[]string{"--limit-rate", "fast", "http://h/x"}, ""},
 		{[]string{"http://h/x", "http://h:99999/y"}, ""},
 		{nil, ""},
-	} {
+	}) {
 		_, err := app.Parse(tt.args)
 		if err == nil {
 			t.Errorf("%q: pawl understands it", tt.args)

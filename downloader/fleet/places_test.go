@@ -344,7 +344,7 @@ func rules(t *testing.T, texts ...string) (all HostLimits) {
 // lease, and whose writes are done late or not confirmed. At no time may valid sessions hold more
 // than the places, nor processes have more connections than the limit.
 func TestPlacesModel(t *testing.T) {
-	seeds, steps := 1, 300
+	seeds, steps := 1, 150
 	if isLong() {
 		seeds, steps = 10, 2000
 	}

@@ -603,7 +603,7 @@ func TestAddBlock(t *testing.T) {
 		}
 		stored := r.order[0].rank
 		for range 20 {
-			add(Place{N: 1}, specs("e", 1000))
+			add(Place{N: 1}, specs("e", 200))
 			for id := range r.byID {
 				if strings.Contains(r.byID[id].URL(), "/e") {
 					if err := r.Remove(false, id); err != nil {

@@ -552,7 +552,7 @@ func TestLeasedSlotsWait(t *testing.T) {
 				t.Fatalf("leased %t: got %v, ended %t", leased, err, ended)
 			}
 			if leased {
-				time.Sleep(10 * time.Hour)
+				time.Sleep(20 * maxSlotWait)
 				slots.share.Store(1)
 				time.Sleep(minPoll + pollSpread)
 				conn, err, _ := waits()

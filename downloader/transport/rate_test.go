@@ -56,8 +56,8 @@ func isRate(got, perSecond int64, since time.Time) bool {
 // connections and the size of reads, also after a pause.
 func TestRate(t *testing.T) {
 	const window = 10 * time.Second
-	for _, perSecond := range []int64{20e3, 20 << 10, 300e3, 5e6, 200e6, 1 << 30} {
-		for _, conns := range []int{1, 4, 16} {
+	for _, perSecond := range []int64{20e3, 300e3, 5e6, 1 << 30} {
+		for _, conns := range []int{1, 16} {
 			for _, max := range []int{100, 1460, testBuffer} {
 				if perSecond > 25e2*int64(max) {
 					continue // too many reads for a test

@@ -302,12 +302,12 @@ func TestChanged(t *testing.T) {
 		name      string
 		old, next faultserver.File
 	}{
-		{"new etag", faultserver.NewFile(24<<20, 1), faultserver.File{Size: 24 << 20, Seed: 2, ETag: `"b"`}},
-		{"larger", faultserver.NewFile(24<<20, 1), faultserver.NewFile(25<<20, 2)},
-		{"smaller", faultserver.NewFile(24<<20, 1), faultserver.NewFile(3<<20, 2)},
-		{"empty", faultserver.NewFile(24<<20, 1), faultserver.NewFile(0, 2)},
-		{"only last-modified", faultserver.File{Size: 24 << 20, Seed: 1, Modified: time.Unix(1e9, 0)}, faultserver.File{Size: 24 << 20, Seed: 2, Modified: time.Unix(11e8, 0)}},
-		{"weak etag", faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"a"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"b"`}},
+		{"new etag", faultserver.NewFile(12<<20, 1), faultserver.File{Size: 12 << 20, Seed: 2, ETag: `"b"`}},
+		{"larger", faultserver.NewFile(12<<20, 1), faultserver.NewFile(13<<20, 2)},
+		{"smaller", faultserver.NewFile(12<<20, 1), faultserver.NewFile(3<<20, 2)},
+		{"empty", faultserver.NewFile(12<<20, 1), faultserver.NewFile(0, 2)},
+		{"only last-modified", faultserver.File{Size: 12 << 20, Seed: 1, Modified: time.Unix(1e9, 0)}, faultserver.File{Size: 12 << 20, Seed: 2, Modified: time.Unix(11e8, 0)}},
+		{"weak etag", faultserver.File{Size: 12 << 20, Seed: 1, ETag: `W/"a"`}, faultserver.File{Size: 12 << 20, Seed: 2, ETag: `W/"b"`}},
 	}
 	for _, tt := range tests {
 		for _, resumed := range []bool{false, true} {
@@ -317,7 +317,7 @@ func TestChanged(t *testing.T) {
 					r.srv.Put("f", tt.old)
 					r.srv.Set(faultserver.Rate(64 << 20))
 					if resumed {
-						if err := r.getUntilSent(10<<20, "f"); !errors.Is(err, errTestCancel) {
+						if err := r.getUntilSent(5<<20, "f"); !errors.Is(err, errTestCancel) {
 							t.Fatal(err)
 						}
 						r.srv.Put("f", tt.next)

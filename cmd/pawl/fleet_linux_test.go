@@ -37,6 +37,8 @@ type fleetSite struct {
 }
 
 func newFleetSite(t *testing.T, lease time.Duration) *fleetSite {
+	t.Helper()
+	sampled(t, 3) // each starts a NATS server
 	f := &fleetSite{site: newSite(t), nats: natstest.Start(t, natstest.Options{}), lease: lease, paths: make(map[string]faultserver.File)}
 	t.Cleanup(func() {
 		for _, w := range f.workers {

@@ -35,6 +35,7 @@ type queueRig struct {
 
 func newQueueRig(t *testing.T) *queueRig {
 	t.Helper()
+	sampled(t, 3) // each starts a NATS server
 	s := natstest.Start(t, natstest.Options{Roles: true})
 	b, err := fleet.ConnectNATS(t.Context(), fleet.NATSOptions{URLs: []string{s.URL()}, CA: s.CA(), Creds: s.Creds("submit")})
 	if err != nil {

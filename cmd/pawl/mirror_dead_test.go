@@ -80,7 +80,7 @@ func TestMirrorDead(t *testing.T) {
 	s.writeList("list", mixed...)
 	args := []string{"--tries", "2", "--rounds", "2", "--round-wait", "100ms", "--report", "report", "--failed", "failed", "list"}
 
-	s.runMirror(append([]string{"--stall-timeout", "500ms"}, args...)...).wantExit(8) // an HTTP error is worse than a network error
+	s.runMirror(append([]string{"--stall-timeout", "1s"}, args...)...).wantExit(8) // an HTTP error is worse than a network error
 	s.wantFiles()
 	s.wantFileCount(190)
 	if n := mute.peak.Load(); n < 2 {
@@ -93,7 +93,7 @@ func TestMirrorDead(t *testing.T) {
 
 	s.srv.Reset()
 	mute.accepted.Store(0)
-	s.runMirror(append([]string{"--stall-timeout", "200ms"}, args...)...).wantExit(8).wantStderr("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
+	s.runMirror(append([]string{"--stall-timeout", "1s"}, args...)...).wantExit(8).wantStderr("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
 	asked := s.requestCounts()
 	if len(asked) != 2 || asked["none1"] < 2 || asked["none2"] < 2 { // with Range and without it, because no range request has succeeded in this run; and again if the machine stalls
 		t.Errorf("a second run: got requests %v, want at least two for each missing file, and no others", asked)

@@ -32,6 +32,8 @@ type workSite struct {
 
 // newWorkSite returns a site with a run in a queue whose leases are short enough for a test.
 func newWorkSite(t *testing.T, lease time.Duration) *workSite {
+	t.Helper()
+	sampled(t, 3) // each starts a NATS server
 	t.Parallel()
 	w := &workSite{site: newSite(t), nats: natstest.Start(t, natstest.Options{}), lease: lease}
 	var err error

@@ -57,7 +57,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.store = st
-	r.opts = downloader.Options{Dial: r.net.Dial, Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: time.Second, Connect: time.Second}}
+	r.opts = downloader.Options{Dial: r.net.Dial, Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: time.Minute, Connect: time.Minute}}
 	return r
 }
 

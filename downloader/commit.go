@@ -34,10 +34,13 @@ type committer struct {
 	rate float64 // bytes per second, smoothed
 }
 
-// loop commits until ctx ends. The last commit is the caller's, after all connections have
-// ended.
+// begin notes that all bytes of now are committed. It must be called before the first connection
+// reads, and not in the goroutine of loop, which may begin after the last byte of a silent server.
+func (c *committer) begin() { c.last, c.held = time.Now(), c.t.progress.held.Load() }
+
+// loop commits until ctx ends, after begin. The last commit is the caller's, after all connections
+// have ended.
 func (c *committer) loop(ctx context.Context) error {
-	c.last, c.held = time.Now(), c.t.progress.held.Load()
 	pause := minCommitPause
 	for {
 		if sleep(ctx, pause) != nil {

@@ -3,9 +3,13 @@ package downloader
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pawl/downloader/faultserver"
 	"pawl/store"
@@ -71,5 +75,47 @@ func TestLastCommitFails(t *testing.T) {
 		if !errors.Is(err, store.ErrState) {
 			t.Errorf("got error %v, want ErrState", err)
 		}
+	})
+}
+
+// Bytes are committed within commitInterval also if the last of them has arrived before the committer
+// has run for the first time.
+func TestCommitOfFirstBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, sent = 10_000, 100
+		d := New(nil, Options{})
+		j, conns, _ := newTestTransfer(t, d, size, 1, time.Now())
+		c := conns[0]
+		j.file.sink = newStrictFile(size)
+		defer c.close()
+		c.buf.seek(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		c.t.commits.begin()
+
+		first := true
+		body := readFunc(func(p []byte) (int, error) {
+			if !first { // silence
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			first = false
+			for i := range p[:sent] {
+				p[i] = byteAt(int64(i))
+			}
+			return sent, nil
+		})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			c.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, pace: d.transport.Pace, ctx: ctx})
+		}()
+		synctest.Wait()
+		go c.t.commits.loop(ctx)
+		time.Sleep(2 * commitInterval)
+		if n := c.t.sched.Snapshot().Held; n != sent {
+			t.Errorf("%d bytes are written, want %d", n, sent)
+		}
+		cancel()
+		<-ended
 	})
 }

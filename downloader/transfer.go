@@ -148,6 +148,7 @@ func (t *transfer) start(g *errgroup.Group, do func() error) {
 func (t *transfer) serve(ctx context.Context) {
 	serving, stop := context.WithCancel(ctx)
 	t.stopServices = stop
+	t.commits.begin()
 	t.start(&t.services, func() error { return t.commits.loop(serving) })
 	t.start(&t.services, func() error { return t.reserve(serving) })
 	t.start(&t.services, func() error {

@@ -29,19 +29,17 @@ import (
 //     framing may be cut, because pawl can only warn of that);
 //   - pawl writes nothing outside of the directory.
 //
-// There are 30 servers, 10 under the race detector, 150 with PAWL_TEST_ALL=1, 1,000 with PAWL_TEST_LONG=1, or as many as PAWL_TEST_GRAMMAR says;
+// There are 10 servers, 150 with PAWL_TEST_ALL=1, 1,000 with PAWL_TEST_LONG=1, or as many as PAWL_TEST_GRAMMAR says;
 // -seed repeats the run of one seed. No server is silent, so that the timeouts cannot change
 // how a run ends.
 func TestGrammar(t *testing.T) {
 	t.Parallel()
-	runs := 30
+	runs := 10
 	switch {
 	case longTests():
 		runs = 1000
 	case allTests():
 		runs = 150
-	case raceEnabled:
-		runs = 10
 	}
 	if s := os.Getenv("PAWL_TEST_GRAMMAR"); s != "" {
 		var err error

@@ -771,8 +771,9 @@ func (b *natsBroker) Log(ctx context.Context, run string, after uint64) iter.Seq
 	return func(yield func(LogEntry, error) bool) {
 		last := after
 		for ctx.Err() == nil {
-			r, err := b.reader(ctx, logStream(run), func(end uint64) jetstream.ConsumerConfig {
-				if last > end { // the server has lost entries
+			var end uint64
+			r, err := b.reader(ctx, logStream(run), func(streamEnd uint64) jetstream.ConsumerConfig {
+				if end = streamEnd; last > end { // the server has lost entries
 					last = 0
 				}
 				return jetstream.ConsumerConfig{
@@ -788,6 +789,10 @@ func (b *natsBroker) Log(ctx context.Context, run string, after uint64) iter.Seq
 			}
 			for m := range r.messages(ctx) {
 				e := LogEntry{Seq: last}
+				if m == nil && last < end { // the consumer is on a server that lags behind the leader of the stream
+					sleep(ctx, firstPause)
+					break
+				}
 				if m != nil {
 					last = m.seq
 					e = LogEntry{Seq: m.seq, Data: m.Data()}

@@ -160,6 +160,39 @@ func TestTally(t *testing.T) {
 	})
 }
 
+// A segment is a small message even if each outcome, and each retry, is an entry of its own, as for large files.
+func TestTallySize(t *testing.T) {
+	for name, report := range map[string]func(i int) fleet.Report{
+		"outcomes": func(i int) fleet.Report {
+			return fleet.Report{Ended: []fleet.Ended{{ID: fmt.Sprintf("%016x", i), State: mirror.Fetched}}}
+		},
+		"retries": func(i int) fleet.Report {
+			return fleet.Report{Retry: &fleet.Retry{Batch: fmt.Sprintf("%016x", i), Round: 2, Files: 1, NotBefore: time.Now()}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newTallyRig(t, fakebroker.New().Connect("test"))
+				for i := range 17_000 {
+					r.append(report(i))
+				}
+				if _, err := fleet.StatusOf(t.Context(), r.b, tallyRun); err != nil {
+					t.Fatal(err)
+				}
+				keys := r.keys(tallyRun)
+				if len(keys) == 0 {
+					t.Error("there is no segment")
+				}
+				for key, v := range keys {
+					if n := len(v.Data); n > 225<<10 {
+						t.Errorf("%s has %d bytes", key, n)
+					}
+				}
+			})
+		})
+	}
+}
+
 // The submitter writes the tally while it collects, and the next submitter queues no file again that the tally has.
 func TestTallySubmitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -232,6 +265,15 @@ func TestTallyDamage(t *testing.T) {
 				r.Fatal("there is no such segment")
 			}
 			bucket.Put(r.Context(), "tally.10", []byte(text))
+		},
+		"of a newer version, behind one of another log": func(r *tallyRig, bucket fleet.Bucket) {
+			v, _ := bucket.Get(r.Context(), "tally.0")
+			bucket.Put(r.Context(), "tally.0", []byte(strings.Replace(string(v.Data), `"check":"`, `"check":"AAAA`, 1)))
+			bucket.Put(r.Context(), "tally.5", []byte(`{"v":2,"after":5,"last":10}`+"\n"))
+			if _, err := fleet.StatusOf(r.Context(), r.b, tallyRun); err != nil {
+				r.Error(err)
+			}
+			bucket.Delete(r.Context(), "tally.5", 0) // by the newer version
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,18 +83,32 @@ func escapeGlob(dir string) string {
 func (b *batchRun) noteLocal(i int, rec *store.Record) error {
 	b.noting.Lock()
 	defer b.noting.Unlock()
-	if b.note.Parts == nil {
-		b.note = readNote((&partsNote{Run: b.batch.Run, Batch: b.batch.ID}).path(b.m.o.StateDir)) // of an earlier delivery
-		b.note.Run, b.note.Batch = b.batch.Run, b.batch.ID
-		if b.note.Parts == nil {
-			b.note.Parts = make(map[int]store.ID)
-		}
-	}
+	b.readNoteLocked()
 	if b.note.Parts[i] == rec.ID {
 		return nil
 	}
 	b.note.Parts[i] = rec.ID
 	return b.note.write(b.m.o.StateDir)
+}
+
+// notedParts returns the part files on a local disk that this delivery of the batch and earlier ones have noted.
+func (b *batchRun) notedParts() map[int]store.ID {
+	b.noting.Lock()
+	defer b.noting.Unlock()
+	b.readNoteLocked()
+	return maps.Clone(b.note.Parts)
+}
+
+// readNoteLocked reads the note of an earlier delivery, once. The caller must hold noting.
+func (b *batchRun) readNoteLocked() {
+	if b.note.Parts != nil {
+		return
+	}
+	b.note = readNote((&partsNote{Run: b.batch.Run, Batch: b.batch.ID}).path(b.m.o.StateDir))
+	b.note.Run, b.note.Batch = b.batch.Run, b.batch.ID
+	if b.note.Parts == nil {
+		b.note.Parts = make(map[int]store.ID)
+	}
 }
 
 // forgetLocal forgets the part files on a local disk: the batch has ended, and what is left of failed files stays as on one machine.
@@ -113,14 +128,11 @@ func (m *membership) keepLocalPartsTidy() {
 // tidyLocalParts removes the part files of files that have ended elsewhere.
 func (m *membership) tidyLocalParts() {
 	for _, n := range readNotes(m.o.StateDir) {
-		m.mu.Lock()
-		inHand := m.batches[n.Run+"/"+n.Batch] != nil
-		m.mu.Unlock()
-		if inHand {
+		if m.isInHand(n) {
 			continue
 		}
 		hasEnded, err := m.endedElsewhere(m.ctx, n)
-		if err != nil { // later
+		if err != nil || m.isInHand(n) { // later; a batch that was taken meanwhile may have noted further part files
 			continue
 		}
 		for i, id := range n.Parts {
@@ -130,6 +142,13 @@ func (m *membership) tidyLocalParts() {
 		}
 		n.write(m.o.StateDir) // best effort: it only names what is gone
 	}
+}
+
+// isInHand reports whether the worker has the batch of a note now.
+func (m *membership) isInHand(n *partsNote) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.batches[n.Run+"/"+n.Batch] != nil
 }
 
 // endedElsewhere returns a function that reports whether a file of the batch of a note has ended.

@@ -229,21 +229,21 @@ func (b *batchRun) passParts(ctx context.Context, batch string, files []int) err
 	var cp checkpoint
 	room := maxCheckpoint
 	note := partsNote{Run: b.batch.Run, Batch: batch, Parts: make(map[int]store.ID)}
+	noted := b.notedParts()
 	for n, i := range files {
-		b.noting.Lock()
-		if id, ok := b.note.Parts[i]; ok {
+		if id, ok := noted[i]; ok {
 			note.Parts[n] = id
 		}
-		b.noting.Unlock()
 		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
 		if _, err := b.addPart(ctx, &checks, &cp, n, &fileRun{path: path}, &room); err != nil {
 			return err
 		}
 	}
-	if err := note.write(b.m.o.StateDir); err != nil {
+	// The note comes last: without the checkpoint, its files would count as ended.
+	if err := checks.begin(ctx, cp); err != nil {
 		return err
 	}
-	return checks.begin(ctx, cp)
+	return note.write(b.m.o.StateDir)
 }
 
 // partOfFailed returns the part file of a file that has failed, for the submitter of the run: a later run goes on with it. It is nil if

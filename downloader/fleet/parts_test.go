@@ -200,8 +200,20 @@ func TestPartsOnLocalDisks(t *testing.T) {
 		parts   int   // files with a part in the end
 		most    int64 // bytes that the server sends, as a multiple of a file
 	}{
-		"killed":    {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
-		"stopped":   {func(_ *fleetRig, w *fleetWorker) { w.stop() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
+		"killed":  {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
+		"stopped": {func(_ *fleetRig, w *fleetWorker) { w.stop() }, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
+		"killed, and again when the next round waits": {func(r *fleetRig, w *fleetWorker) {
+			w.kill()
+			<-w.done
+			r.srv.Set(faultserver.Status(http.StatusBadGateway, -1)) // so that no byte is written to the part files
+			again := r.start("a")
+			for !again.hasNoted("are tried again in round 2") {
+				time.Sleep(time.Second)
+			}
+			time.Sleep(2 * time.Second)
+			again.kill()
+			<-again.done
+		}, func(r *fleetRig) { r.start("b").wait() }, 0, 3},
 		"cancelled": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) { r.change(func(run *fleet.Run) { run.Control = fleet.Cancelled }) }, 0, 1},
 		"deleted long ago": {func(_ *fleetRig, w *fleetWorker) { w.kill() }, func(r *fleetRig) {
 			if err := fleet.DeleteRun(r.Context(), r.admin, r.run); err != nil {

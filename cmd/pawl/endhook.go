@@ -19,7 +19,8 @@ const maxFarewell = 10 * time.Second
 // It returns the error of run.
 //
 // The hook gets the report only if run has written it, and not the one of an earlier run. It also
-// runs after a failure and after a signal, but then not for longer than maxFarewell.
+// runs after a failure, while --deadline passes and after it, and after a signal, but then not for longer than
+// maxFarewell.
 func (o *ResultOptions) thenOnEnd(ctx context.Context, out *printer, run func() error) error {
 	if o.OnEnd == "" {
 		return run()
@@ -36,8 +37,11 @@ func (o *ResultOptions) thenOnEnd(ctx context.Context, out *printer, run func() 
 	if errors.As(err, &code) { // the failures of a list have been reported one by one, and are in the report
 		why = nil
 	}
-	if cause := context.Cause(ctx); cause != nil { // else a signal stops the hook
+	if cause := context.Cause(ctx); cause != nil {
 		why = cause
+	}
+	ctx = withoutDeadline(ctx)
+	if cause := context.Cause(ctx); cause != nil { // else a signal stops the hook
 		ctx = context.WithoutCancel(ctx)
 		if _, signaled := asSignal(cause); signaled && (options.timeout == 0 || options.timeout > maxFarewell) {
 			options.timeout, options.because = maxFarewell, " of the signal"

@@ -335,3 +335,40 @@ func TestHookChildIsNotAwaited(t *testing.T) {
 		child.Kill()
 	}
 }
+
+// TestOnEndDeadline checks that --deadline does not stop the hook at the end, but that a signal does, also after the deadline.
+func TestOnEndDeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		signal bool
+		want   string
+	}{
+		"deadline": {false, "hook: late"},
+		"signal":   {true, "interrupted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			parent, end := context.WithCancelCause(t.Context())
+			defer end(nil)
+			ctx, cancel := (&RunOptions{Deadline: duration(100 * time.Millisecond)}).withDeadline(parent)
+			defer cancel()
+			context.AfterFunc(ctx, func() {
+				for _, err := os.Stat("begun"); err != nil; _, err = os.Stat("begun") {
+					time.Sleep(time.Millisecond)
+				}
+				if tt.signal {
+					end(signalError{syscall.SIGINT})
+				} else {
+					os.WriteFile("passed", nil, 0o600)
+				}
+			})
+			var out lockedText
+			o := ResultOptions{OnEnd: `>begun; while ! [ -e passed ]; do sleep 0.01; done; echo late`}
+			if err := o.thenOnEnd(ctx, &printer{stderr: &out}, func() error { return nil }); err != nil {
+				t.Error(err)
+			}
+			if got := out.String(); !strings.Contains(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

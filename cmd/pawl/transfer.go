@@ -327,7 +327,18 @@ func (o *RunOptions) withDeadline(ctx context.Context) (context.Context, context
 	if o.Deadline == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, time.Duration(o.Deadline), errDeadline)
+	return context.WithTimeoutCause(context.WithValue(ctx, noDeadlineKey{}, ctx), time.Duration(o.Deadline), errDeadline)
+}
+
+// noDeadlineKey is the key of the context without the time limit.
+type noDeadlineKey struct{}
+
+// withoutDeadline returns the context that withDeadline has limited, or ctx if there is none.
+func withoutDeadline(ctx context.Context) context.Context {
+	if all, ok := ctx.Value(noDeadlineKey{}).(context.Context); ok {
+		return all
+	}
+	return ctx
 }
 
 // applyTo sets the fields of req that are the same for all requests of a command.

@@ -212,6 +212,17 @@ func (c *checkpoint) setPart(i int, part partOnDisk) {
 	c.Parts[i] = part
 }
 
+// room returns how many bytes further Handoffs may have within c, or the ones that replace those of the files that again selects.
+func (c *checkpoint) room(again func(i int) bool) int {
+	room := maxCheckpoint
+	for i, part := range c.Parts {
+		if part.Handoff != nil && !again(i) {
+			room -= len(encode(part.Handoff))
+		}
+	}
+	return room
+}
+
 // addPart adds the part file of file i to cp, which has room for further bytes: with its pages, or with keys for them, of which
 // only the changed ones are written. paged says that they have keys already.
 func (c *checkpoints) addPart(ctx context.Context, cp *checkpoint, i int, h store.Handoff, changed []store.SumPage, paged bool, room *int) error {

@@ -146,3 +146,33 @@ func TestCheckpointNewer(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckpointRoom: a checkpoint fits into a message although each of its part files was added by a checkpoint of its own.
+func TestCheckpointRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bucket, err := newWorld(t, 1).link().Bucket(t.Context(), "B", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks := &checkpoints{bucket: bucket, batch: "b", owner: "a"}
+		var cp checkpoint
+		for round := range 2 {
+			for i := range 60 {
+				h := store.Handoff{Seq: 1, Pages: []store.SumPage{{Data: make([]byte, 5000)}}}
+				room := cp.room(func(other int) bool { return other == i })
+				if err := checks.addPart(t.Context(), &cp, i, h, h.Pages, len(cp.Parts[i].Pages) > 0, &room); err != nil {
+					t.Fatal(err)
+				}
+			}
+			inline := 0
+			for _, part := range cp.Parts {
+				if len(part.Handoff.Pages) > 0 {
+					inline++
+				}
+			}
+			if n := len(encode(cp)); n > maxCheckpoint+maxCheckpoint/10 || inline < 20 {
+				t.Errorf("round %d: %d bytes, with the pages of %d files", round+1, n, inline)
+			}
+		}
+	})
+}

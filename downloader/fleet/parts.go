@@ -180,7 +180,7 @@ func (b *batchRun) begin(i int, rec store.Record) error {
 // addParts adds the part files of the files in work to a checkpoint, and returns their Handoffs.
 func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int]*fileRun) (map[int]store.Handoff, error) {
 	all := make(map[int]store.Handoff)
-	room := maxCheckpoint
+	room := cp.room(func(i int) bool { return running[i] != nil })
 	for _, i := range slices.Sorted(maps.Keys(running)) {
 		h, err := b.addPart(ctx, &b.checks, cp, i, running[i], &room)
 		if err != nil {

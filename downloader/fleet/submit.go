@@ -504,6 +504,7 @@ func (s *Submitter) Outcomes(ctx context.Context) iter.Seq2[mirror.Outcome, erro
 
 // yieldOutcomes yields the outcomes in the log until ctx ends. It returns false if nothing more must be yielded.
 func (s *Submitter) yieldOutcomes(ctx context.Context, yield func(mirror.Outcome, error) bool) bool {
+	s.tally.restart()
 	for e, err := range s.b.Log(ctx, s.o.Run.ID, 0) {
 		if ctx.Err() != nil {
 			break

@@ -305,11 +305,19 @@ func isLast(ctx context.Context, b Broker, run string, s *segment) (bool, error)
 type tallier struct {
 	bucket Bucket // nil: write nothing
 	open   segment
+	read   uint64 // number of the last entry
 }
+
+// restart notes that the log is read from its first entry again.
+func (w *tallier) restart() { w.read = 0 }
 
 // add adds an entry of the log. Entries before those that the tallier has are ignored. It returns the segment that has
 // become full with it.
 func (w *tallier) add(ctx context.Context, e LogEntry, r *entryNote) (full *segment) {
+	if e.Seq <= w.read { // the broker has lost entries, and others have their numbers
+		w.bucket = nil
+	}
+	w.read = e.Seq
 	if e.Seq <= max(w.open.After, w.open.Last) {
 		return nil
 	}

@@ -237,6 +237,58 @@ func TestTallySubmitter(t *testing.T) {
 	})
 }
 
+// A forgetful broker loses an entry while the log is read: afterwards another one has its number.
+type forgetful struct {
+	fleet.Broker
+	lost *fleet.LogEntry
+}
+
+func (b *forgetful) Log(ctx context.Context, run string, after uint64) iter.Seq2[fleet.LogEntry, error] {
+	return func(yield func(fleet.LogEntry, error) bool) {
+		for e, err := range b.Broker.Log(ctx, run, after) {
+			if b.lost != nil && e.Seq == b.lost.Seq {
+				break
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+		if b.lost != nil && yield(*b.lost, nil) {
+			b.Broker.Log(ctx, run, 0)(yield)
+		}
+	}
+}
+
+// The submitter writes no segment with entries that the broker has lost.
+func TestTallyLostEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTallyRig(t, fakebroker.New().Connect("test"))
+		run, err := fleet.ReadRun(t.Context(), r.b, tallyRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &forgetful{Broker: r.b}
+		s, err := fleet.OpenSubmitter(t.Context(), b, fleet.SubmitterOptions{Run: run, Dir: "/d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.grow(6)
+		b.lost = &fleet.LogEntry{Seq: 5, Data: fleet.Encode(fleet.Report{Version: 1, Sent: []string{"lost"}})}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range s.Outcomes(ctx) {
+			}
+		}()
+		synctest.Wait()
+		stop()
+		<-done
+		s.Close(t.Context())
+		r.wantStatus(r.b, 1)
+	})
+}
+
 // Segments that this version cannot read, or that are of entries which the broker has lost, do not count.
 func TestTallyDamage(t *testing.T) {
 	for name, damage := range map[string]func(r *tallyRig, bucket fleet.Bucket){

@@ -126,7 +126,7 @@ func (c *collector) markAwaited(key uint64, item []byte) (bool, error) {
 	}
 	if o, ok := c.early[key]; ok {
 		if len(c.early) == maxEarly {
-			c.changed.Broadcast() // arrive waits for room
+			c.changed.Broadcast() // takeOutcome waits for room
 		}
 		delete(c.early, key)
 		c.arriveLocked(arrival{outcome: o, off: off})

@@ -138,7 +138,7 @@ type caller struct {
 
 // TestCallers runs the command lines of testdata/as/callers.txt with pawl, and with the tools themselves.
 func TestCallers(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)
@@ -251,7 +251,7 @@ type asCase struct {
 
 // TestToolExitCodes checks the exit codes that callers of each tool read.
 func TestToolExitCodes(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	var all []asCase
@@ -290,7 +290,7 @@ func TestToolExitCodes(t *testing.T) {
 
 // TestToolPlaces checks where files go, also if there are others.
 func TestToolPlaces(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	old, same := map[string]string{"f": "old"}, map[string]string{"f": string(asBody)}
@@ -462,7 +462,7 @@ func TestResumeAsCurl(t *testing.T) {
 
 // TestConfigImport checks that pawl accepts the configuration files that it has made of those of other tools.
 func TestConfigImport(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)
@@ -494,7 +494,7 @@ func TestConfigImport(t *testing.T) {
 // TestAsOutput checks what the tools print: nothing but the file on standard output, nothing at all if
 // they are silent, and no secret in an error.
 func TestAsOutput(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)

@@ -135,7 +135,7 @@ func writeListOf(t *testing.T, dir, url string, n int) string {
 // request and with little memory: in the response, in interim responses and in trailers,
 // over HTTP/1.1 and HTTP/2.
 func TestHugeHeaders(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	skipUnderRace(t)
 	const files = 10                    // 90 MB of fields, if pawl kept all of them
@@ -211,7 +211,7 @@ func TestHugeHeaders(t *testing.T) {
 // TestServerCannotEnlargeRecords checks that large header fields do not enlarge the records
 // in the state file.
 func TestServerCannotEnlargeRecords(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	skipUnderRace(t)
 	const files, maxState = 6, 96 << 10 // an empty state takes a third of that
@@ -301,7 +301,7 @@ func TestLongURL(t *testing.T) {
 // TestUnbelievableLastModified checks that pawl does not use a Last-Modified before 1970 or
 // in the future as the modification time of the file.
 func TestUnbelievableLastModified(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	for date, believed := range map[string]bool{

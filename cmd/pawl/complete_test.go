@@ -113,7 +113,7 @@ zle -N zle-line-init
 // TestCompletion runs the scripts of "pawl completion" in real shells. With PAWL_TEST_SERVERS=required
 // a missing shell fails the test.
 func TestCompletion(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	if runtime.GOOS == "windows" {
 		t.Skip("its shells have other paths")
@@ -249,7 +249,7 @@ func TestCompletionGrammar(t *testing.T) {
 // TestManual checks that the manual page has all commands, options, exit codes and topics, each option
 // once, and that the programs that show it find nothing to complain about.
 func TestManual(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	code, page, _ := runHelp("manual")
 	if code != 0 {
 		t.Fatalf("pawl help manual: exit code %d", code)

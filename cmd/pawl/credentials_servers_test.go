@@ -83,7 +83,7 @@ func newAuthDir(t *testing.T) string {
 // TestRealLogins downloads from servers that want a user and a password: over several connections,
 // after an interruption, and with a wrong password.
 func TestRealLogins(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	skipUnderRace(t)
 	f := faultserver.NewFile(12<<20+123, 1)

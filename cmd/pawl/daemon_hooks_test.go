@@ -14,7 +14,7 @@ import (
 // TestDaemonHooks checks the commands that the daemon runs for tasks, for the files of lists, and when nothing is left
 // to do; and that neither a config file nor a program that adds a download can set one.
 func TestDaemonHooks(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	if runtime.GOOS == "windows" {
 		t.Skip("the hooks are for sh")
 	}

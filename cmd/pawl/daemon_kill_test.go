@@ -22,7 +22,7 @@ import (
 //
 //	go test ./cmd/pawl -run DaemonKills -v -count=1 -seed 7
 func TestDaemonKills(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	kills := 5
 	if allTests() {
@@ -252,7 +252,7 @@ func (k *daemonKiller) finish() {
 // TestRemovalKills kills the daemon while tasks are removed with their files. Afterwards, the next daemon has either
 // a task and all its bytes, or neither the task nor a file of it. It kills 3 times, and 50 times with PAWL_TEST_ALL=1.
 func TestRemovalKills(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	kills := 3
 	if allTests() {

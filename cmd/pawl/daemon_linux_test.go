@@ -319,7 +319,7 @@ func TestWatchOfDaemon(t *testing.T) {
 // TestWatchOfList checks that the keys of a file of a list of the daemon are about the list, and never about the
 // process, and that the rate in the title counts no byte twice.
 func TestWatchOfList(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	r.srv.Set(faultserver.Rate(1 << 20))

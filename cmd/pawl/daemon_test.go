@@ -23,7 +23,7 @@ import (
 
 // TestDaemonCommands adds, lists, pauses, resumes and removes downloads by commands, and stops the daemon.
 func TestDaemonCommands(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	r.srv.Set(faultserver.Rate(1 << 20))
@@ -231,7 +231,7 @@ func TestDaemonDefaults(t *testing.T) {
 
 // TestDaemonLists checks lists as tasks: of a URL and of a text, with problems, digests, a pause and a kill.
 func TestDaemonLists(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	var text strings.Builder
@@ -320,7 +320,7 @@ func TestDaemonLists(t *testing.T) {
 // TestDaemonResumesOthers checks that resume and remove leave the tasks of the queue to the daemon, and do the rest
 // themselves.
 func TestDaemonResumesOthers(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	r.srv.Set(faultserver.Rate(1 << 20))
@@ -365,7 +365,7 @@ func waitForRecord(r *daemonRig, name string) {
 
 // TestDaemonSecret checks that --secret-file is the secret, also of the other commands, and that it stays so.
 func TestDaemonSecret(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	path := filepath.Join(r.dir, "secret")
@@ -460,7 +460,7 @@ func TestDaemonLog(t *testing.T) {
 // TestDaemonSettings checks that a section of a config file and a netrc file hold for the downloads of the daemon,
 // that a header field which may be secret goes to no host without being for it, and that a list obeys its limit.
 func TestDaemonSettings(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	r := newDaemonRig(t)
 	config := filepath.Join(r.dir, "config", "pawl", "config")
@@ -506,7 +506,7 @@ func TestDaemonSettings(t *testing.T) {
 // TestResumeLeavesLists checks that resume leaves the files of a list in the queue to the daemon, and that a file can
 // still be resumed by its name.
 func TestResumeLeavesLists(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for _, kind := range []string{"URL", "text"} {
 		t.Run(kind, func(t *testing.T) {

@@ -61,7 +61,7 @@ func (s *publicSite) wantPrivateRefused(o runResult) {
 // connect to a private address without --allow-private. URLs from the user, local lists and
 // lists at private addresses can.
 func TestPrivateAddresses(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	if !inOwnNetwork(t) {
 		return

@@ -189,7 +189,7 @@ func TestHookAfterClose(t *testing.T) {
 // TestHookBeforeClose checks that no hook is lost that was queued just before close. The context
 // has ended, so the hooks are only counted.
 func TestHookBeforeClose(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	const runs = 5000

@@ -115,7 +115,7 @@ func TestHostOptions(t *testing.T) {
 
 // TestHostHeaders checks which header fields a host gets, and that no other host gets them.
 func TestHostHeaders(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	const user = "header = X-A: all\nheader = X-B: all\nreferer = http://all/\n" +
 		"[host a.example]\nheader = X-A: own\nheader = X-A: own2\nreferer = http://own/\nheader = Authorization: own\n[host *.example]\nheader = Cookie: wide\nheader = X-A: wide\n"
 	headers := func(typed string, args ...string) (get func(origin, name string) string) {
@@ -180,7 +180,7 @@ func loginText(c downloader.Credentials) string {
 // TestLoginPrecedence checks which login a host gets, if several are set for it: on the command line, in
 // its section, and for all hosts in the config file.
 func TestLoginPrecedence(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	const section = "[host h]\nuser = section:1\n"
 	token := filepath.Join(t.TempDir(), "token")
 	os.WriteFile(token, []byte("t0ken"), 0o600)

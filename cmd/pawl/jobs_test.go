@@ -18,7 +18,7 @@ import (
 // TestSlurmJob runs the job file as the tasks of an array, with programs in place of those of Slurm,
 // and then merges the reports.
 func TestSlurmJob(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	bash, err := exec.LookPath("bash")
 	if err != nil || runtime.GOOS == "windows" {
@@ -78,7 +78,7 @@ func atoi(t *testing.T, digits string) int {
 // TestKubernetesJob checks that the grammar accepts the arguments of the job file, that all numbers
 // of shards in it are the same, and that only temporary failures are tried again.
 func TestKubernetesJob(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	text := readFile(t, "jobs/mirror-job.yaml")
 	if strings.Contains(text, "\t") {
 		t.Error("the job file has a tab, which YAML forbids")

@@ -20,7 +20,7 @@ import (
 //
 //	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
 func TestThousandKills(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	kills := 10
 	switch {

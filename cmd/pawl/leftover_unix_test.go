@@ -18,7 +18,7 @@ import (
 // TestLeftoverOfRealPrograms ends curl, wget and aria2c when they have half of a file, and has pawl -c
 // fetch the rest. With PAWL_TEST_SERVERS=required a missing program fails the test.
 func TestLeftoverOfRealPrograms(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	aria := []string{"aria2c", "--no-conf", "-q", "-x4", "-s4", "-k1M", "--disk-cache=0", "-o", "f.bin"}
 	for _, tt := range []struct {

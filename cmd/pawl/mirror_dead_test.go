@@ -58,7 +58,7 @@ func refusing(t *testing.T) string {
 // connections, stay silent or do not exist. The others must arrive, and pawl must wait for
 // several responses of the silent host at once, not for one after another.
 func TestMirrorDead(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s := newSite(t)
 	s.addMany(190, func(i int) int64 { return int64(i * 97) })

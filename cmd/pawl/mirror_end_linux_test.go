@@ -46,7 +46,7 @@ func (s *site) wantEnded(o runResult, code int, repair func(), args ...string) {
 // TestMirrorDiskFull checks that a full disk ends a run in order, for small files, for files
 // whose size is known before they are written, and for files of unknown size.
 func TestMirrorDiskFull(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		size   int64
@@ -84,7 +84,7 @@ func TestMirrorHugeFile(t *testing.T) {
 
 // TestMirrorReadOnly checks that a run ends in order if the directory cannot be written any more.
 func TestMirrorReadOnly(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		spoil, repair func(s *site)

@@ -122,7 +122,7 @@ func TestIndexGlobs(t *testing.T) {
 // TestIndexNarrowed checks that a run with narrower options deletes only files that it would have named: the
 // others may still be on the server.
 func TestIndexNarrowed(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	for _, tt := range []struct {
 		name   string
 		narrow []string
@@ -251,7 +251,7 @@ func TestIndexAsList(t *testing.T) {
 // TestIndexBroken checks that a directory that cannot be read is a problem, with the exit code of its
 // error, that the others are mirrored, and that nothing is pruned.
 func TestIndexBroken(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	broken := func(path string, h http.HandlerFunc) faultserver.Fault {
 		return func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -18,7 +18,7 @@ const maxUnfinished = 4 << 20
 // cost maxUnfinished bytes. There are 250 files and 3 kills, twice as many with PAWL_TEST_ALL=1, and
 // with PAWL_TEST_LONG=1 1,000 files of about 490 MiB and 10 kills.
 func TestMirrorKills(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	files, kills, largest := 250, int64(3), int64(320<<10)
 	switch {

@@ -18,7 +18,7 @@ import (
 // PAWL_TEST_LONG=1 there are lists of 200,000 and 2,000,000 lines, too. The known files are
 // empty, and in /dev/shm if it exists, because creating them takes most of the time.
 func TestMirrorKnownFiles(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	const ramDisk = "/dev/shm"
 	if exists(ramDisk) {

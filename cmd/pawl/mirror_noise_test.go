@@ -52,7 +52,7 @@ func TestMirrorOtherSchemes(t *testing.T) {
 // TestMirrorNoise checks that many failures of one kind take a few lines, that the report and the
 // list of --failed have all of them, and that -v prints them.
 func TestMirrorNoise(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault faultserver.Fault

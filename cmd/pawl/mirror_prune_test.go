@@ -22,7 +22,7 @@ func (s *site) writeListOfFirst(name string, n int) {
 // TestPruneLimit checks that a run that would delete more files than --max-delete allows
 // deletes nothing and reports the number.
 func TestPruneLimit(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	type row struct {
 		made, left int
@@ -132,7 +132,7 @@ func TestPruneNotByUnframedList(t *testing.T) {
 // TestPruneKills kills pawl while --prune deletes files. No remaining file may have lost its
 // record, and after the next run exactly the files of the list must remain.
 func TestPruneKills(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	s := newSite(t)

@@ -38,7 +38,7 @@ func (s *site) wantLimited(want time.Duration, args ...string) {
 
 // TestMirrorRate checks that --limit-rate applies to many small files together.
 func TestMirrorRate(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s := newSite(t)
 	s.addMany(150, sameSize(20<<10))
@@ -49,7 +49,7 @@ func TestMirrorRate(t *testing.T) {
 // TestMirrorRequestRate checks that --max-request-rate applies to all files of a host
 // together.
 func TestMirrorRequestRate(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s := newSite(t)
 	s.addMany(51, sameSize(1000))

@@ -18,7 +18,7 @@ import (
 // TestMirrorSignals checks that a signal ends a run with its exit code, although the server
 // sends nothing, and that the next run continues.
 func TestMirrorSignals(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for _, tt := range []struct {
 		sig  syscall.Signal
@@ -140,7 +140,7 @@ func TestMirrorEveryFails(t *testing.T) {
 // TestMirrorLock checks that a second run of the same lists into the same directory fails
 // while the first one waits, and that other lists and other directories are not locked.
 func TestMirrorLock(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s := newSite(t)
 	s.add("a", 2<<20)

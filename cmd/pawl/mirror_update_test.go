@@ -12,7 +12,7 @@ import (
 // TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
 // 7 of 1,000 files that have changed.
 func TestMirrorUpdate(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	s := newSite(t)
@@ -93,7 +93,7 @@ func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 // TestUpdateWithoutLogin checks the hint of a run with -N that lacks the credentials of an earlier one, or whose
 // login has expired: it names the options that were given, which the records of the files have.
 func TestUpdateWithoutLogin(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	const again = ": run the same command again with that"
 	for _, tt := range []struct {
 		name    string

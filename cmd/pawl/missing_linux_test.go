@@ -128,7 +128,7 @@ func eachSmall(call, on, warns string, code int, errs string) (all []missingCall
 // a step that it does not need. If a promise becomes weaker it must warn once, and the
 // download must succeed.
 func TestMissingCalls(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	skipUnderRace(t)
 	requireStrace(t)
@@ -290,7 +290,7 @@ func (s *site) lockFiles() []string {
 // TestPartFileWithoutTruncate checks that pawl overwrites a part file that it cannot
 // truncate to zero, and that a part file that is too long is an error with a hint.
 func TestPartFileWithoutTruncate(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	requireStrace(t)
 	s := newSite(t)

@@ -91,7 +91,7 @@ func TestExemptions(t *testing.T) {
 // the environment, that --no-proxy exempts hosts from it, and that nothing shows the user and the
 // password.
 func TestProxyOption(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()
@@ -285,7 +285,7 @@ func TestResolve(t *testing.T) {
 // TestFamilies checks -4 and -6, and that a host with addresses of both families is reached although
 // one of them does not work.
 func TestFamilies(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s := newSpreadServer(t, "127.0.0.1", "::1")
 	both := []string{"--tries", "1", "--resolve", "files.test:" + s.port + ":127.0.0.1,[::1]"}

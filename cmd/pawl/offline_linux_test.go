@@ -83,7 +83,7 @@ func (s *site) listenAtAddress() {
 // TestMirrorOffline checks that pawl waits while there is no network at all, without using
 // up tries and rounds, and continues when there is one.
 func TestMirrorOffline(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	if !inOwnNetwork(t) {
 		return
@@ -166,7 +166,7 @@ func (r *followedRun) wait() {
 // TestGetOffline checks that pawl waits while there is no network at all, without using up
 // tries, and continues when there is one: a new download, a running one and a resumed one.
 func TestGetOffline(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	if !inOwnNetwork(t) {
 		return

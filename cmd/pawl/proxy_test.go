@@ -250,7 +250,7 @@ func proxyCommand(t *testing.T, dir string, env []string, args ...string) *exec.
 // of --resolve, which leads nowhere, so that no direct request can succeed. socks5 gets that
 // address, because pawl looks up the host, and socks5h gets the name.
 func TestProxySchemes(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	srv, tls := faultserver.New(), faultserver.NewTLS()
 	defer srv.Close()
@@ -318,7 +318,7 @@ func TestProxySchemes(t *testing.T) {
 // TestProxyPrecedence checks the order of the variables: lower case before upper case, the
 // scheme's own variable before all_proxy, and no_proxy before all of them.
 func TestProxyPrecedence(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
@@ -362,7 +362,7 @@ func exitCodeOf(err error) int {
 // downloads fail before any request, and no other command, and that the error does not
 // contain the password. TestProxyURL has the unusable values.
 func TestUnusableProxyIsError(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
@@ -461,7 +461,7 @@ func refusingProxy(t *testing.T, scheme string, status int, challenge string, re
 // TestProxyRefuses checks that the refusal of a proxy is reported as the proxy's, and that a proxy
 // which does not accept the user gets one request, however many files are wanted.
 func TestProxyRefuses(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	const wantsUser, wrongUser, onlyNTLM = "wants a user and a password", "does not accept the user and the password", "accepts only NTLM authentication"
 	type row struct {

@@ -18,7 +18,7 @@ const rawName = "d\x1b[31m\n\u202e\xff"
 
 // TestRawNames checks that no message has the raw bytes of the name of a file or directory of this machine.
 func TestRawNames(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	s := newSite(t)
 	s.add("f.bin", 10)
 	s.add("g.bin", 3<<20)

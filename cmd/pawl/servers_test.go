@@ -72,7 +72,7 @@ server.errorlog = "DIR/error.log"`,
 // TestRealServers downloads from each installed server, in one run and after an
 // interruption. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealServers(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	f := faultserver.NewFile(16<<20+123, 1)
 	for _, s := range sample(4, realServers) {
@@ -196,7 +196,7 @@ func freeAddress(t *testing.T) string {
 // TestRealIndexes mirrors index pages of each installed server, in all the ways in which Apache shows them,
 // and of Go's file server. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealIndexes(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	servers := slices.Clone(realServers)

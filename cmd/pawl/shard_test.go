@@ -125,7 +125,7 @@ func (r readReport) withoutTimes() string {
 // TestSixteenShards checks that 16 shards at the same time, each with a state directory of its own, or
 // with one of all, give the same files and the same merged report as one run.
 func TestSixteenShards(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	const shards = 16
@@ -199,7 +199,7 @@ func TestMergeProblems(t *testing.T) {
 // TestMergeMemory checks that a merge does not hold the entries of a report in memory. It is not
 // parallel, because it measures the memory of this process.
 func TestMergeMemory(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	const files, size = 20_000, 1000
 	path := filepath.Join(t.TempDir(), "report")

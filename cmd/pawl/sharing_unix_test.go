@@ -166,7 +166,7 @@ func (c *crowd) finish(most int, cmds ...*exec.Cmd) {
 // TestSharedConnections checks that three processes with -x 8 open at most 8 connections
 // together.
 func TestSharedConnections(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for _, s := range []struct {
 		jobs  string
@@ -188,7 +188,7 @@ func TestSharedConnections(t *testing.T) {
 // TestFirstConnection checks that a process gets a connection while another one could use all of
 // them for a long time.
 func TestFirstConnection(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	for _, conns := range []int{1, 4} {
 		t.Run(fmt.Sprint(conns, " connections"), func(t *testing.T) {
@@ -211,7 +211,7 @@ func TestFirstConnection(t *testing.T) {
 // TestMoreProcessesThanConnections checks that three processes complete with two connections
 // in all.
 func TestMoreProcessesThanConnections(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	c := newCrowd(t, 3, 3, 1<<20, 1<<20)
 	var cmds []*exec.Cmd
@@ -224,7 +224,7 @@ func TestMoreProcessesThanConnections(t *testing.T) {
 // TestConnectionsOfKilledProcess checks that another process gets the connections of a killed
 // process.
 func TestConnectionsOfKilledProcess(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	c := newCrowd(t, 2, 0, 64<<20, 2<<20)
 	victim := c.start(0, "-x", "8")

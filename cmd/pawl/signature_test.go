@@ -158,7 +158,7 @@ func altered(text string) string {
 
 // TestOpenPGPSignatures checks lists that are signed with gpg in each form.
 func TestOpenPGPSignatures(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	skipUnderRace(t)
 	t.Parallel()
 	pgp, s := newPGPSigner(t), newSignedSite(t)
@@ -325,7 +325,7 @@ func TestProofOfSignedList(t *testing.T) {
 // TestVerifySignedList checks that verify verifies the signature of a checksum file and of a list, and
 // compares nothing with one that is not as it was signed.
 func TestVerifySignedList(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	s, right, other := newSignedSite(t), newEd25519Signer(1), newEd25519Signer(2)
 	sums := s.sums()

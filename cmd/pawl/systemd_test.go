@@ -131,7 +131,7 @@ func TestSystemdTimer(t *testing.T) {
 // TestSystemdVerify lets systemd check the units, if it is installed. It wants programs and
 // users that exist, so the copies name the ones of this test.
 func TestSystemdVerify(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("there is no systemd-analyze")

@@ -17,7 +17,7 @@ import (
 // which a busy machine may lengthen, and so may be longer in two of three tries. It mounts a
 // tmpfs that claims to have 2 TiB, which needs root.
 func TestTerabyte(t *testing.T) {
-	sampled(t, 6)
+	sampled(t, 8)
 	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("pawl-test", dir, "tmpfs", 0, "size=2T"); err != nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader/fleet"
@@ -521,7 +520,7 @@ var contract = []struct {
 func TestContractOfFake(t *testing.T) {
 	for _, c := range contract {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				s := fakebroker.New()
 				s.Lease = c.lease
 				c.run(newRig(t, func(_ *testing.T, role string) fleet.Broker { return s.Connect(role) }))
@@ -636,7 +635,7 @@ func (r *rig) surviveRestart(end, start func()) {
 }
 
 func TestRestartOfFake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		s := fakebroker.New()
 		s.Lease = lease
 		r := newRig(t, func(_ *testing.T, role string) fleet.Broker { return s.Connect(role) })
@@ -678,7 +677,7 @@ func TestCutConnections(t *testing.T) {
 }
 
 func TestFakeSwitches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		s := fakebroker.New()
 		r := newRig(t, func(_ *testing.T, role string) fleet.Broker { return s.Connect(role) })
 		r.publish("1")

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/fakebroker"
+	"pawl/downloader/fleet/natstest"
 )
 
 // TestHold: only one process submits the lists of a key at a time. The next one of its state directory takes over at once, others when it
@@ -27,7 +27,7 @@ func TestHold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				t.Cleanup(func() { time.Sleep(time.Minute) })
 				server := fakebroker.New()
 				first, second := server.Connect("first"), server.Connect("second")
@@ -61,7 +61,7 @@ func TestHold(t *testing.T) {
 
 // TestHoldLost: a process that was frozen learns that another one has its lists; one whose broker was away keeps them.
 func TestHoldLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) })
 		server := fakebroker.New()
 		b := server.Connect("first")

@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
+	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/mirror"
 )
 
@@ -75,7 +75,7 @@ func TestPartsOfRounds(t *testing.T) {
 	for name, local := range map[string]bool{"shared": false, "local": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				t.Cleanup(func() { time.Sleep(time.Minute) })
 				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, local)
 				r.publish(r.item("good", 100), r.item("f", size), r.item("g", size))
@@ -238,7 +238,7 @@ func TestPartsOnLocalDisks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				t.Cleanup(func() { time.Sleep(time.Minute) })
 				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, true)
 				r.publish(r.item("f", size), r.item("g", size), r.item("small", 100))

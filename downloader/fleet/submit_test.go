@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader"
@@ -303,7 +302,7 @@ func onPath(path string, f faultserver.Fault) faultserver.Fault {
 
 // A run through a queue has the outcomes of one machine: errors have the same kinds and texts.
 func TestSubmitterIsLikeOneMachine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		text := r.mixedList()
 		wantCounts := r.alone(text)
@@ -420,7 +419,7 @@ func TestSubmitterDies(t *testing.T) {
 	for n := 1; n <= 5; n++ {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("write %d, after its effect %v", n, after), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				natstest.Bubble(t, func(t *testing.T) {
 					r := newSubmitRig(t)
 					const files = 6 // in three batches
 					text := r.putLong(files)
@@ -483,7 +482,7 @@ func (r *submitRig) waiting() (n int) {
 
 // The submitter may end at any time. The next one waits for what was queued, and queues nothing again: each file is requested once.
 func TestSubmitterComesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		const files = 6
 		text := r.putLong(files)
@@ -521,7 +520,7 @@ func TestSubmitterComesBack(t *testing.T) {
 
 // Of a list that changes under a run, the new entries are queued, and those that are gone are not reported.
 func TestSubmitterListChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		text := r.putMany(10)
 		entries := strings.SplitAfter(text, "\n")
@@ -543,7 +542,7 @@ func TestSubmitterListChanges(t *testing.T) {
 
 // A batch is of one lane, and has at most 256 files and 64 KiB of text. Large files are alone.
 func TestSubmitterBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		r.run.Limits = fleet.HostLimits{must(t, "b.example.org=2"), must(t, "*.c.example.org=2,5/s")}
 		var text strings.Builder
@@ -617,7 +616,7 @@ func must(t *testing.T, text string) (r fleet.HostLimit) {
 // Passwords and header fields are in no message: they are sealed, or without a key a problem of their line. An entry that
 // is too large for a message fails alone.
 func TestSubmitterSecrets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		r.srv.Put("a", faultserver.NewFile(10, 1))
 		withUser := strings.Replace(r.srv.URL, "http://", "http://me:SECRET@", 1)
@@ -668,7 +667,7 @@ func TestSubmitterSecrets(t *testing.T) {
 
 // A run that is cancelled or deleted ends its submitter, and the same command begins another one.
 func TestSubmitterCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		text := r.putMany(3)
 		for i, end := range []func(id string) error{
@@ -700,7 +699,7 @@ func TestSubmitterCancelled(t *testing.T) {
 
 // With local disks of the workers the submitter records files that it does not see, and believes these records.
 func TestSubmitterLocal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		r.run.Target, r.place = "", t.TempDir()
 		text := r.putMany(3)
@@ -723,7 +722,7 @@ func TestSubmitterLocal(t *testing.T) {
 
 // With --update, workers get the records of finished files, so that unchanged ones cost a small request.
 func TestSubmitterUpdate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		r.run.Settings.Update = true
 		text := r.putMany(3)
@@ -747,7 +746,7 @@ func TestSubmitterUpdate(t *testing.T) {
 
 // A run has one directory.
 func TestOpenRunOtherTarget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b := fakebroker.New().Connect("x")
 		first, err := fleet.OpenRun(t.Context(), b, "k", fleet.Run{Target: "one", Settings: fleet.Settings{Rounds: 3}})
 		if err != nil || first.ID != "k-1" || first.State != fleet.Submitting || first.Control != fleet.Running {
@@ -785,7 +784,7 @@ func TestOpenRunOtherTarget(t *testing.T) {
 
 // A status has what the log, the queue and the sessions say.
 func TestStatusOf(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		text := r.mixedList()
 		if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
@@ -849,7 +848,7 @@ func TestErrorNames(t *testing.T) {
 
 // The log alone has how the files ended, and waits for those that have not.
 func TestLogReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newSubmitRig(t)
 		text := r.mixedList()
 		read := func(wait bool) (*fleet.LogReader, map[string]mirror.State, []fleet.Problem, error) {
@@ -902,7 +901,7 @@ func TestLogReader(t *testing.T) {
 
 // Each change of a run is seen by all that watch it.
 func TestWatchRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b := fakebroker.New().Connect("x")
 		ctx, cancel := context.WithCancel(t.Context())
 		run, err := fleet.OpenRun(ctx, b, "k", fleet.Run{})

@@ -146,7 +146,7 @@ func (c *logCounter) Log(ctx context.Context, run string, after uint64) iter.Seq
 
 // A status is exact however much of the log has a tally, and reads only the rest of the log.
 func TestTally(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newTallyRig(t, fakebroker.New().Connect("test"))
 		r.wantStatus(r.b, 0)
 		for _, step := range []struct{ grow, segments, most int }{{4, 0, 4}, {1, 1, 5}, {0, 1, 1}, {9, 2, 10}, {1, 3, 6}, {0, 3, 1}, {4, 3, 5}} {
@@ -171,7 +171,7 @@ func TestTallySize(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				r := newTallyRig(t, fakebroker.New().Connect("test"))
 				for i := range 17_000 {
 					r.append(report(i))
@@ -195,7 +195,7 @@ func TestTallySize(t *testing.T) {
 
 // The submitter writes the tally while it collects, and the next submitter queues no file again that the tally has.
 func TestTallySubmitter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newTallyRig(t, fakebroker.New().Connect("test"))
 		r.grow(3)
 		ctx, stop := context.WithCancel(t.Context())
@@ -261,7 +261,7 @@ func (b *forgetful) Log(ctx context.Context, run string, after uint64) iter.Seq2
 
 // The submitter writes no segment with entries that the broker has lost.
 func TestTallyLostEntry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newTallyRig(t, fakebroker.New().Connect("test"))
 		run, err := fleet.ReadRun(t.Context(), r.b, tallyRun)
 		if err != nil {
@@ -329,7 +329,7 @@ func TestTallyDamage(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				r := newTallyRig(t, fakebroker.New().Connect("test"))
 				r.grow(11)
 				r.wantStatus(r.b, 2)
@@ -362,7 +362,7 @@ func (readOnlyBucket) Create(context.Context, string, []byte) (uint64, error) {
 
 // Somebody who may only read has the same status.
 func TestTallyReadOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		r := newTallyRig(t, fakebroker.New().Connect("test"))
 		r.grow(11)
 		r.wantStatus(readOnly{r.b}, 0)

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/fakebroker"
+	"pawl/downloader/fleet/natstest"
 )
 
 func TestTarget(t *testing.T) {
@@ -66,7 +66,7 @@ func TestTargetLock(t *testing.T) {
 		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				broker := fakebroker.New()
 				dir := t.TempDir()
 				them, me := broker.Connect("them"), broker.Connect("me")

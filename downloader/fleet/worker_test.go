@@ -15,13 +15,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pawl/downloader"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/fakebroker"
+	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -45,7 +45,7 @@ type fleetRig struct {
 // inFleet runs a test with a clock of its own.
 func inFleet(t *testing.T, settings fleet.Settings, test func(r *fleetRig)) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was closed or cancelled just now ends
 		test(newFleetRig(t, settings, false))
 	})
@@ -524,7 +524,7 @@ func TestWorkerContinues(t *testing.T) {
 				t.Skip("large")
 			}
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				t.Cleanup(func() { time.Sleep(time.Minute) })
 				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, tt.local)
 				r.publish(r.item("small", 100), r.item("large", tt.size))
@@ -798,7 +798,7 @@ func TestWorkerDiskFull(t *testing.T) {
 	for name, local := range map[string]bool{"local": true, "shared": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				t.Cleanup(func() { time.Sleep(time.Minute) })
 				r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, local)
 				var items []fleet.Item
@@ -851,7 +851,7 @@ func TestWorkerDiskFull(t *testing.T) {
 // TestWorkersTakeTurns: workers that want more places than a host allows get all of the work done, and nobody exceeds the limit.
 func TestWorkersTakeTurns(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) })
 		r := newFleetRig(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, false)
 		if err := fleet.SetLimits(t.Context(), r.admin, "", fleet.HostLimits{mustLimit(t, "*=1")}); err != nil {

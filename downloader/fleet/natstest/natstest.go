@@ -24,6 +24,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nkeys"
@@ -53,9 +54,34 @@ type Server struct {
 // program returns the path of the server that go.mod names as a tool. The first call builds it,
 // which takes half a minute, unless the build cache has it.
 var program = sync.OnceValues(func() (string, error) {
-	path, err := exec.Command("go", "tool", "-n", "nats-server").Output()
-	return strings.TrimSpace(string(path)), err
+	cmd := exec.Command("go", "tool", "-n", "nats-server")
+	var path bytes.Buffer
+	cmd.Stdout = &path
+	if err := start(cmd); err != nil {
+		return "", err
+	}
+	err := cmd.Wait()
+	return strings.TrimSpace(path.String()), err
 })
+
+// bubbles is held for reading by Bubble, and for writing while a program is started.
+var bubbles sync.RWMutex
+
+// Bubble is synctest.Test while no server is started. Until a new process runs its program, it holds the locks of all files
+// that this process has open, so a state file may be locked that nobody uses. Whoever opens it then sleeps and tries
+// again, but in a bubble that may never come: the clock stands still while others wait for a mutex of the sleeper.
+func Bubble(t *testing.T, f func(*testing.T)) {
+	bubbles.RLock()
+	defer bubbles.RUnlock()
+	synctest.Test(t, f)
+}
+
+// start starts a program outside of all Bubbles.
+func start(cmd *exec.Cmd) error {
+	bubbles.Lock()
+	defer bubbles.Unlock()
+	return cmd.Start()
+}
 
 // Start starts a server, which is stopped at the end of the test. Building the server takes a third of
 // the time that a new clone needs for its tests, so Start skips the test unless -run chooses it, or all
@@ -141,7 +167,7 @@ func (s *Server) Restart() {
 	cmd := exec.Command(path, "-c", filepath.Join(s.dir, "nats-server.conf"))
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
-		err = cmd.Start()
+		err = start(cmd)
 	}
 	if err != nil {
 		s.t.Fatal(err)

@@ -22,7 +22,7 @@ func BenchmarkPlanSteal(b *testing.B) {
 	const conns, part = 64, 1 << 30
 	p := NewPlan(conns*part, Set{})
 	for range conns {
-		p.Take(part)
+		p.Take(0, part)
 	}
 	for b.Loop() {
 		p.Steal(p.claims[0], part)

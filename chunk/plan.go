@@ -79,17 +79,27 @@ func (p *Plan) Unclaimed() int64 { return p.unclaimed.Len() }
 // more bytes may follow.
 func (p *Plan) Done() bool { return p.size != Unbounded && p.held.Contains(Range{0, p.size}) }
 
-// Take claims bytes from the start of the lowest unclaimed range, at most limit of them;
-// limit must be positive. It returns nil if nothing is unclaimed.
-func (p *Plan) Take(limit int64) *Claim {
-	for r := range p.unclaimed.All() {
-		if r.Len() > limit {
-			r.End = r.Off + limit
+// Take claims at most limit bytes, which must be positive: the first ones of the lowest range that is
+// unclaimed from off on, or else the last ones of the highest unclaimed range before off. It returns
+// nil if nothing is unclaimed.
+func (p *Plan) Take(off, limit int64) *Claim {
+	var r Range
+	for r = range p.unclaimed.All() {
+		if r.End > off {
+			break
 		}
-		p.unclaimed.Remove(r)
-		return p.addClaim(r)
 	}
-	return nil
+	switch {
+	case r.Empty():
+		return nil
+	case r.End > off:
+		r.Off = max(r.Off, off)
+		r.End = r.Off + min(limit, r.Len())
+	default:
+		r.Off = r.End - min(limit, r.Len())
+	}
+	p.unclaimed.Remove(r)
+	return p.addClaim(r)
 }
 
 // Steal moves the last n arriving bytes of c to a new claim, or all of them if there are

@@ -91,12 +91,31 @@ func (m *planModel) addClaim(c *Claim, want Range) error {
 	return nil
 }
 
-func (m *planModel) take(limit int64) error {
-	want := m.find('.', nil)
-	if want.Len() > limit {
-		want.End = want.Off + limit
+// unclaimedFrom returns the lowest run of unclaimed bytes from off on, or else the highest one before off.
+func (m *planModel) unclaimedFrom(off int64) (r Range) {
+	last := -2 // cell of the run
+	for i, c := range m.cells {
+		switch {
+		case c.state != '.':
+			continue
+		case i == last+1 && (r.Off >= off || c.off < off):
+			r.End, last = c.off+1, i
+		case r.Off < off || r.Empty():
+			r, last = Range{c.off, c.off + 1}, i
+		}
 	}
-	return m.addClaim(m.plan.Take(limit), want)
+	return r
+}
+
+func (m *planModel) take(off, limit int64) error {
+	want := m.unclaimedFrom(off)
+	switch n := min(limit, want.Len()); {
+	case want.Off >= off:
+		want.End = want.Off + n
+	default:
+		want.Off = want.End - n
+	}
+	return m.addClaim(m.plan.Take(off, limit), want)
 }
 
 func (m *planModel) steal(c *Claim, n int64) error {

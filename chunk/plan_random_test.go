@@ -75,12 +75,12 @@ func (r *planRun) doTake() error {
 	if len(r.claims) >= maxClaims {
 		return nil
 	}
-	limit := int64(1 + r.src.IntN(20))
-	if lowest := r.find('.', nil); lowest.Off+limit > modelBytes {
+	off, limit := int64(r.src.IntN(modelBytes)), int64(1+r.src.IntN(20))
+	if run := r.unclaimedFrom(off); run.Off+limit > modelBytes {
 		limit = Unbounded // the model allows no border beyond modelBytes
 	}
-	r.logf("take %d", limit)
-	return r.take(limit)
+	r.logf("take %d from %d", limit, off)
+	return r.take(off, limit)
 }
 
 // doExtend acts as a connection that can read further than its claim.

@@ -100,7 +100,7 @@ func arrivingText(c *Claim) string {
 
 // takeArrived claims n bytes and lets the first of them arrive, as many as arrived says.
 func takeArrived(p *Plan, n, arrived int64) *Claim {
-	c := p.Take(n)
+	c := p.Take(0, n)
 	p.Arrive(c, arrived)
 	return c
 }
@@ -152,18 +152,22 @@ func TestPlanHeldIsACopy(t *testing.T) {
 
 func TestPlanTake(t *testing.T) {
 	checkPlanCases(t, []planCase{
-		{"part", false, "", func(p *Plan) any { return arrivingText(p.Take(3)) }, "0+3", "aaa......."},
-		{"all", false, "", func(p *Plan) any { return arrivingText(p.Take(10)) }, "0+10", "aaaaaaaaaa"},
-		{"more than the file has", false, "", func(p *Plan) any { return arrivingText(p.Take(11)) }, "0+10", "aaaaaaaaaa"},
-		{"without limit", false, "", func(p *Plan) any { return arrivingText(p.Take(Unbounded)) }, "0+10", "aaaaaaaaaa"},
-		{"above held bytes", false, "0+2", func(p *Plan) any { return arrivingText(p.Take(3)) }, "2+3", "##aaa....."},
-		{"up to held bytes", false, "2+2", func(p *Plan) any { return arrivingText(p.Take(5)) }, "0+2", "aa##......"},
-		{"above another claim", false, "", func(p *Plan) any { p.Take(4); return arrivingText(p.Take(2)) }, "4+2", "aaaabb...."},
-		{"lowest gap first", false, "2+1,6+1", func(p *Plan) any { p.Take(9); p.Take(1); return arrivingText(p.Take(9)) }, "4+2", "aa#bcc#..."},
-		{"nothing left", false, "0+5", func(p *Plan) any { p.Take(9); return arrivingText(p.Take(9)) }, "no claim", "#####aaaaa"},
-		{"all held", false, "0+10", func(p *Plan) any { return arrivingText(p.Take(1)) }, "no claim", "##########"},
-		{"part of unknown size", true, "0+1", func(p *Plan) any { return arrivingText(p.Take(3)) }, "1+3", "#aaa......"},
-		{"all of unknown size", true, "0+1", func(p *Plan) any { return arrivingText(p.Take(Unbounded)) }, "1+9223372036854775806", "#aaaaaaaaa"},
+		{"part", false, "", func(p *Plan) any { return arrivingText(p.Take(0, 3)) }, "0+3", "aaa......."},
+		{"all", false, "", func(p *Plan) any { return arrivingText(p.Take(0, 10)) }, "0+10", "aaaaaaaaaa"},
+		{"more than the file has", false, "", func(p *Plan) any { return arrivingText(p.Take(0, 11)) }, "0+10", "aaaaaaaaaa"},
+		{"without limit", false, "", func(p *Plan) any { return arrivingText(p.Take(0, Unbounded)) }, "0+10", "aaaaaaaaaa"},
+		{"above held bytes", false, "0+2", func(p *Plan) any { return arrivingText(p.Take(0, 3)) }, "2+3", "##aaa....."},
+		{"up to held bytes", false, "2+2", func(p *Plan) any { return arrivingText(p.Take(0, 5)) }, "0+2", "aa##......"},
+		{"above another claim", false, "", func(p *Plan) any { p.Take(0, 4); return arrivingText(p.Take(0, 2)) }, "4+2", "aaaabb...."},
+		{"lowest gap first", false, "2+1,6+1", func(p *Plan) any { p.Take(0, 9); p.Take(0, 1); return arrivingText(p.Take(0, 9)) }, "4+2", "aa#bcc#..."},
+		{"from an offset", false, "", func(p *Plan) any { return arrivingText(p.Take(4, 3)) }, "4+3", "....aaa..."},
+		{"above an offset", false, "3+3", func(p *Plan) any { return arrivingText(p.Take(4, 3)) }, "6+3", "...###aaa."},
+		{"below an offset", false, "5+5", func(p *Plan) any { return arrivingText(p.Take(6, 3)) }, "2+3", "..aaa#####"},
+		{"highest below an offset", false, "2+1,5+5", func(p *Plan) any { return arrivingText(p.Take(6, 3)) }, "3+2", "..#aa#####"},
+		{"nothing left", false, "0+5", func(p *Plan) any { p.Take(0, 9); return arrivingText(p.Take(0, 9)) }, "no claim", "#####aaaaa"},
+		{"all held", false, "0+10", func(p *Plan) any { return arrivingText(p.Take(0, 1)) }, "no claim", "##########"},
+		{"part of unknown size", true, "0+1", func(p *Plan) any { return arrivingText(p.Take(0, 3)) }, "1+3", "#aaa......"},
+		{"all of unknown size", true, "0+1", func(p *Plan) any { return arrivingText(p.Take(0, Unbounded)) }, "1+9223372036854775806", "#aaaaaaaaa"},
 	})
 }
 
@@ -205,7 +209,7 @@ func TestPlanSteal(t *testing.T) {
 // Bytes that a connection reads after its tail was stolen do not belong to its claim.
 func TestPlanArriveAfterSteal(t *testing.T) {
 	p := NewPlan(10, Set{})
-	c := p.Take(10)
+	c := p.Take(0, 10)
 	p.Steal(c, 5)
 	if got, want := p.Arrive(c, 8), int64(5); got != want {
 		t.Errorf("Arrive: got %d, want %d", got, want)
@@ -320,7 +324,7 @@ func TestPlanRelease(t *testing.T) {
 		{"twice, after another claim took the bytes", false, "", func(p *Plan) any {
 			c := takeArrived(p, 6, 3)
 			p.Release(c)
-			p.Take(4)
+			p.Take(0, 4)
 			p.Release(c)
 			return len(p.claims)
 		}, 1, "aaaa......"},
@@ -379,8 +383,8 @@ func TestPlanSetSize(t *testing.T) {
 func TestPlanSetSizeDropsClaims(t *testing.T) {
 	for size := range int64(5) {
 		p := NewPlan(Unbounded, Set{})
-		p.Take(2)
-		c := p.Take(2)
+		p.Take(0, 2)
+		c := p.Take(0, 2)
 		if err := p.SetSize(size); err != nil {
 			t.Errorf("SetSize(%d): %v", size, err)
 		}

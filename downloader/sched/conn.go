@@ -62,7 +62,7 @@ func (c *Conn) Next(now time.Time) bool {
 		return false
 	}
 	c.replacedBy = nil
-	claim := s.plan.Take(s.requestSize(c, now))
+	claim := s.plan.Take(s.reserved(), s.requestSize(c, now))
 	if claim == nil && !s.single {
 		claim = s.steal(c, now)
 	}

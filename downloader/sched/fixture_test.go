@@ -117,6 +117,7 @@ func newFixture(t *testing.T, free int64, members ...member) *fixture {
 		}
 		c.Release()
 	}
+	f.s.reservedTo = 0 // as if the first of them were not under way any more
 	for _, i := range order {
 		m, at := members[i], f.now.Add(-members[i].silent)
 		if m.bytes == 0 {

@@ -5,7 +5,7 @@ import "time"
 const (
 	// rateWindow is the time over which a rate is measured. A guess: at half, bursts of a
 	// shaped connection look like changes; at double, a stalled connection is noticed later.
-	rateWindow = 500 * time.Millisecond
+	rateWindow = 250 * time.Millisecond
 	// minAge and minAgeTrips (round trips) are the shortest time after which the rate of a
 	// new connection is believed, because TCP slow start makes it low before. Guesses. At
 	// half, new connections lose bytes to others too early; at double, they are unknown for

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestRate: bytes per window of half a second, half of it history.
+// TestRate: bytes per window, half of it history.
 func TestRate(t *testing.T) {
 	var m meter
 	now := epoch
@@ -16,13 +16,13 @@ func TestRate(t *testing.T) {
 		n     int
 		want  float64 // of the windows
 	}{
-		{499 * ms, 50_000, 0}, // too short
-		{ms, 50_000, 200e3},
-		{time.Second, 400_000, 300e3},
-		{100 * ms, 1_000_000, 300e3},
-		{1900 * ms, 0, 400e3},
-		{500 * ms, 500_000, 1e6}, // more than twice as fast: believed at once
-		{500 * ms, 200_000, 400e3},
+		{249 * ms, 25_000, 0}, // too short
+		{ms, 25_000, 200e3},
+		{500 * ms, 200_000, 300e3},
+		{50 * ms, 500_000, 300e3},
+		{950 * ms, 0, 400e3},
+		{250 * ms, 250_000, 1e6}, // more than twice as fast: believed at once
+		{250 * ms, 100_000, 400e3},
 	} {
 		now = now.Add(step.after)
 		if m.add(step.n, now); math.Abs(m.rate-step.want) > 1 {
@@ -48,9 +48,9 @@ func TestRateAt(t *testing.T) {
 		{"not so new", 0, 10_100, 101 * ms, 0, 100e3, 100e3},
 		{"far away", 0, 10_100, 101 * ms, 50 * ms, 0, 100e3},
 		{"far away, later", 0, 20_100, 201 * ms, 50 * ms, 100e3, 100e3},
-		{"as before", 100e3, 45_000, 300 * ms, 0, 100e3, 100e3},
-		{"much faster", 100e3, 90_000, 300 * ms, 0, 300e3, 300e3},
-		{"much faster, just now", 100e3, 90_000, 250 * ms, 0, 100e3, 100e3},
+		{"as before", 100e3, 22_500, 150 * ms, 0, 100e3, 100e3},
+		{"much faster", 100e3, 45_000, 150 * ms, 0, 300e3, 300e3},
+		{"much faster, just now", 100e3, 45_000, 125 * ms, 0, 100e3, 100e3},
 		{"silent", 100e3, 0, time.Hour, 0, 100e3, 100e3},
 	} {
 		var m meter
@@ -83,7 +83,7 @@ func TestTrickle(t *testing.T) {
 		t.Error("a fast connection trickles")
 	}
 	since := now
-	read(minRate/2 - 1)
+	read(minRate/4 - 1)
 	if read(100); !m.tricklingSince.Equal(since) {
 		t.Errorf("trickles since %v, want %v", m.tricklingSince, since)
 	}

@@ -32,10 +32,9 @@ const (
 	// now and then are asked twice; at double, a lost request delays the end by 0.5 s more.
 	minOverdue = 500 * time.Millisecond
 	// coldTrips is the number of round trips from the start of a new connection to the first
-	// byte of its response: TCP, TLS 1.3, request, and one because slow start makes it slow
-	// at first. Derived. At half, connections are opened that come too late to be of use;
-	// at double, too few are opened and too little is taken over at the end of a file.
-	coldTrips = 4
+	// byte of its response: TCP and request. TLS 1.3 adds one, and slow start its own (see
+	// Source.tripsUntil). Derived.
+	coldTrips = 2
 	// warmTrips is the same number for an open connection: request and response. Derived.
 	warmTrips = 1
 	// tripOverhead is added to each round trip for the work of both machines. A guess; on
@@ -121,7 +120,7 @@ func (r *request) waited(now time.Time) time.Duration {
 // typical response time of the source. A request that replaces an unanswered one waits
 // twice as long as its predecessor did, so a slow server is heard in the end.
 func (r *request) isOverdue(t timing, now time.Time) bool {
-	limit := max(minOverdue, 2*t.typical+coldTrips*(t.rtt+tripOverhead), 2*r.replacesAfter)
+	limit := max(minOverdue, 2*t.typical+2*coldTrips*(t.rtt+tripOverhead), 2*r.replacesAfter)
 	return r.state == awaiting && r.waited(now) > limit
 }
 

@@ -86,7 +86,7 @@ func TestOverdue(t *testing.T) {
 	r.begin(func(Reason) {}, epoch)
 	r.send(epoch)
 	overdue("after a response", &r, timing{}, minOverdue)
-	overdue("slow server", &r, slow, 2*time.Second+coldTrips*(time.Second+tripOverhead))
+	overdue("slow server", &r, slow, 2*time.Second+2*coldTrips*(time.Second+tripOverhead))
 	if got, want := r.untilResponse(slow, epoch.Add(300*ms)), 700*ms; got != want {
 		t.Errorf("until the response: got %v, want %v", got, want)
 	}
@@ -108,7 +108,11 @@ func TestTiming(t *testing.T) {
 			t.Errorf("after %v: got %v, %v, want %v, %v", step.took, tm.rtt, tm.typical, step.rtt, step.typical)
 		}
 	}
-	if got, want := tm.untilFirstByte(coldTrips), 4*55*ms+75*ms; got != want {
+	if got, want := tm.after(coldTrips), 2*55*ms+75*ms; got != want {
 		t.Errorf("until the first byte: got %v, want %v", got, want)
+	}
+	// Three times the initial window in a round trip is reached after two doublings.
+	if got := tm.slowStart(3 * initialWindow / tm.rtt.Seconds()); got != 2 {
+		t.Errorf("slow start: got %v round trips, want 2", got)
 	}
 }

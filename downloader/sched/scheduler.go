@@ -51,9 +51,10 @@ type Scheduler struct {
 	timeouts    timeouts
 	replacement replacement
 	yielder     yielder
-	rateLimited bool // the rate limit of the user keeps the connections from being faster
-	maxConns    int  // most connections, with those for proofs; 0 for no limit
-	proofs      int  // connections outside of the Scheduler that fetch samples of further sources
+	reservedTo  int64 // offset; see reserved
+	rateLimited bool  // the rate limit of the user keeps the connections from being faster
+	maxConns    int   // most connections, with those for proofs; 0 for no limit
+	proofs      int   // connections outside of the Scheduler that fetch samples of further sources
 }
 
 // New returns the Scheduler of a download of the missing bytes of plan, which it owns from
@@ -75,7 +76,8 @@ func (s *Scheduler) Begin(claim int64, r Response, stop func(Reason), now time.T
 	c := &Conn{s: s, source: s.sources[0]}
 	s.conns = append(s.conns, c)
 	if claim > 0 {
-		s.assign(c, s.plan.Take(min(claim, MinRequest)), now)
+		s.assign(c, s.plan.Take(0, min(claim, MinRequest)), now)
+		s.reservedTo = c.remaining().End + min(maxReserve, s.plan.Unclaimed()/2)
 	}
 	c.request.begin(stop, now)
 	s.respond(c, r, now)
@@ -149,15 +151,10 @@ func (s *Scheduler) setLimit(l Limit, now time.Time) {
 	s.rateLimited = l.Rate > 0 && s.conns.totalRate(now)*nearLimit > l.Rate
 }
 
-// admit adds a connection to src, which is counted. Before it can claim the bytes that follow
-// an open body, that gets as many of them as a request would.
-func (s *Scheduler) admit(src *Source, now time.Time, open func(*Conn)) {
-	for _, c := range s.conns {
-		if c.claim != nil {
-			c.extend(s.requestSize(c, now) - c.remaining().Len())
-		}
-	}
-	c := &Conn{s: s, source: src}
+// admit adds a connection to src, which is counted.
+func (s *Scheduler) admit(src *Source, open func(*Conn)) {
+	c := &Conn{s: s, source: src, isReusable: src.pooled > 0}
+	src.pooled = max(0, src.pooled-1)
 	s.conns = append(s.conns, c)
 	open(c)
 }
@@ -201,7 +198,7 @@ func (s *Scheduler) remove(c *Conn) {
 	c.release()
 	if i := slices.Index(s.conns, c); i >= 0 {
 		s.conns = slices.Delete(s.conns, i, i+1)
-		c.source.noteLeft(c.rateAt(c.lastActive))
+		c.source.noteLeft(c.rateAt(c.lastActive), c.isReusable)
 		c.source.Gate.Release()
 	}
 }

@@ -269,7 +269,7 @@ func TestOpenForWork(t *testing.T) {
 }
 
 // TestExtend: a response that goes on behind the claim is read on, as long as nobody else
-// fetches what follows; and when another connection comes, it gets what it will fetch.
+// fetches what follows.
 func TestExtend(t *testing.T) {
 	f := one(t, 1000*mB, Options{})
 	c := f.conns[0]
@@ -281,22 +281,19 @@ func TestExtend(t *testing.T) {
 		t.Fatalf("extended by %d bytes, wait %t", left, wait)
 	}
 	now := f.now.Add(time.Second)
-	c.Received(4*int(mB), now)
-	before := c.Remaining()
 	f.tick(now.Add(-minSettleTime))
 	f.tick(now)
-	if got := c.Remaining(); got.End < before.End || got.Len() < 40*mB {
-		t.Errorf("when another comes: got %v, want what it fetches in 10 s", got)
-	}
 	other := f.conns[1]
-	if !other.Next(now) || other.Remaining().Off != c.Remaining().End {
-		t.Errorf("the other one: got %v, want what follows %v", other.Remaining(), c.Remaining())
+	if !other.Next(now) {
+		t.Fatal("the other one gets nothing")
 	}
 	other.Requesting(f.stop(1), now)
 	other.Responded(Response{BodyEnd: 1000 * mB}, now)
-	c.Received(int(c.Remaining().Len()), now)
-	if left, wait := c.Extend(now); left != 0 || wait {
-		t.Errorf("extended by %d bytes that another fetches, wait %t", left, wait)
+	for left := int64(1); left > 0; left, _ = c.Extend(now) {
+		c.Received(int(c.Remaining().Len()), now)
+	}
+	if got, want := c.Remaining().End, other.Remaining().Off; got != want {
+		t.Errorf("read on up to %d, want %d, where the other one has begun", got, want)
 	}
 	other.Release()
 	c.Requesting(f.stop(0), now)
@@ -306,6 +303,40 @@ func TestExtend(t *testing.T) {
 	c.Responded(Response{BodyEnd: c.Remaining().End + 5}, now)
 	if left, _ := c.Extend(now); left != 5 {
 		t.Errorf("extended by %d bytes, want the 5 that the response has", left)
+	}
+}
+
+// TestReserved: as long as the body of the first connection goes on, others begin behind the bytes
+// that it will fetch next, and take these last.
+func TestReserved(t *testing.T) {
+	for size, reserved := range map[int64]int64{8 * MinRequest: MinRequest + 7*MinRequest/2, 1000 * mB: MinRequest + maxReserve} {
+		f := one(t, size, Options{})
+		now := f.now.Add(time.Second)
+		f.conns[0].Received(1000, now)
+		f.tick(now)
+		f.tick(now)
+		begun := make([]int64, 0, 2)
+		for _, c := range f.conns[1:3] {
+			c.Next(now)
+			begun = append(begun, c.Remaining().Off)
+		}
+		if begun[0] != reserved || begun[1] <= begun[0] {
+			t.Errorf("%d bytes: others begin at %v, want %d and behind that", size, begun, reserved)
+		}
+		for f.s.plan.Unclaimed() > reserved-f.conns[0].Remaining().End {
+			f.conns[3].Release()
+			f.conns[3].Next(now)
+			f.conns[3].claim = nil // as if it were fetched
+		}
+		f.conns[4].Next(now)
+		if got := f.conns[4].Remaining(); got.End != reserved {
+			t.Errorf("%d bytes: at last got %v, want the end of the first %d", size, got, reserved)
+		}
+		f.conns[0].Release()
+		f.conns[5].Next(now)
+		if got := f.conns[5].Remaining().Off; got != 0 {
+			t.Errorf("%d bytes: without the first one, another begins at %d", size, got)
+		}
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 	// Derived. At half, it costs a third; at double, more bytes must be stolen at the end.
 	minDuration = 20 * time.Millisecond
 	minTrips    = 4
+	// maxReserve is how many bytes are reserved for the first connection, if that is not more than half of
+	// the file. Measured over TCP at 80 ms and 1 Gbit/s: without it, 48 MiB take 18 % longer. Double keeps the
+	// beginning of a file incomplete for longer.
+	maxReserve = 32 << 20
 	// runLength is how long a request lasts at most. A guess: at half, servers log twice as
 	// many requests; at double, a failed request loses nothing, but more bytes are stolen.
 	runLength = 10 * time.Second
@@ -67,14 +71,27 @@ func (s *Scheduler) requestSize(c *Conn, now time.Time) int64 {
 	}
 	least := int64(MinRequest)
 	if c.source.ramp.isFar() {
-		least = minFarRequest
+		least = min(least, max(minFarRequest, int64(rate*c.source.timing.rtt.Seconds())))
 	}
 	long := int64(rate * max(minDuration, minTrips*c.source.timing.rtt).Seconds())
 	return max(least, min(long, 2*fair), min(want, fair))
 }
 
+// reserved returns the offset up to which unclaimed bytes are left to the first connection as long as
+// others find enough behind it. Its body goes on to the end of the file, so that it needs no request
+// for them, and keeps the lead that it has in slow start.
+func (s *Scheduler) reserved() int64 {
+	for _, c := range s.conns {
+		if c.request.state == receiving && c.remaining().End <= s.reservedTo && s.reservedTo < c.request.bodyEnd {
+			return s.reservedTo
+		}
+	}
+	return 0
+}
+
 // steal takes over bytes of another connection for c, and stops its request if that is of no
-// more use. It returns nil if no steal is worth a request.
+// more use. What is more than the share of c is left to the connections that come next. It
+// returns nil if no steal is worth a request.
 func (s *Scheduler) steal(c *Conn, now time.Time) *chunk.Claim {
 	got := thiefOf(c, now).slowest(s, now)
 	v := got.victim
@@ -90,7 +107,8 @@ func (s *Scheduler) steal(c *Conn, now time.Time) *chunk.Claim {
 		}
 		v.request.stop(Stolen)
 	}
-	return s.plan.Steal(v.claim, got.bytes)
+	s.plan.Release(s.plan.Steal(v.claim, got.bytes))
+	return s.plan.Take(0, s.requestSize(c, now))
 }
 
 // respond notes a response to c. A rate window that contains a long wait for it means nothing,

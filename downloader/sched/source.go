@@ -47,6 +47,7 @@ type Source struct {
 	ramp        ramp
 	timing      timing
 	bytes       int64   // received
+	pooled      int     // TCP connections that were left open
 	typicalRate float64 // bytes per second of the connections that have left; 0 if unknown
 	multiUse    bool    // a second request has had a response, so the URL is not a single-use link
 }
@@ -68,11 +69,27 @@ func (src *Source) expectedRate(all conns, now time.Time) float64 {
 	return rate
 }
 
-// noteLeft includes the rate of a connection that leaves in the typical rate.
-func (src *Source) noteLeft(rate float64) {
+// noteLeft includes the rate of a connection that leaves in the typical rate. isOpen says that its
+// TCP connection stays open, for the next one that is admitted.
+func (src *Source) noteLeft(rate float64, isOpen bool) {
+	if isOpen {
+		src.pooled++
+	}
 	if rate > 0 {
 		src.typicalRate = cmp.Or(src.typicalRate, rate)*typicalHistory + rate*(1-typicalHistory)
 	}
+}
+
+// tripsUntil returns after how many round trips a connection that is reused, or else a new one, receives
+// at a rate, in bytes per second.
+func (src *Source) tripsUntil(rate float64, reused bool) float64 {
+	switch {
+	case reused:
+		return warmTrips
+	case src.TLS:
+		return coldTrips + 1 + src.timing.slowStart(rate)
+	}
+	return coldTrips + src.timing.slowStart(rate)
 }
 
 // rampUp opens further connections if the ramp, the Gate and the remaining work allow.
@@ -81,7 +98,7 @@ func (src *Source) rampUp(s *Scheduler, now time.Time, open func(*Conn)) {
 		if !s.hasRoom(src) || !src.hasWork(s, now) || s.conns.count(src) >= src.Gate.FairShare() || !src.Gate.TryOpen(now) {
 			return
 		}
-		s.admit(src, now, open)
+		s.admit(src, open)
 	}
 }
 
@@ -116,7 +133,8 @@ func (src *Source) hasWork(s *Scheduler, now time.Time) bool {
 	if s.plan.Unclaimed() > 0 && s.timeLeft(now) > worth {
 		return true
 	}
-	t := thief{source: src, rate: src.expectedRate(s.conns, now), trips: coldTrips, sharers: sharers}
+	rate := src.expectedRate(s.conns, now)
+	t := thief{source: src, rate: rate, trips: src.tripsUntil(rate, src.pooled > 0), sharers: sharers}
 	return t.slowest(s, now).victim != nil
 }
 

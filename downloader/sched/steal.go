@@ -30,7 +30,7 @@ type thief struct {
 	rate        float64 // expected bytes per second; 0 if unknown: then only a stuck victim loses bytes
 	isMeasured  bool    // rate was measured on this connection; otherwise it is estimated from others
 	rateLimited bool    // the rate limit of the user keeps all connections from being faster; set by slowest
-	trips       int     // round trips until its first byte
+	trips       float64 // round trips until it receives at that rate
 	sharers     int     // downloads that share the source, if the connection does not exist yet; else 1
 }
 
@@ -53,11 +53,8 @@ type steal struct {
 
 // thiefOf returns c as a thief.
 func thiefOf(c *Conn, now time.Time) thief {
-	t := thief{source: c.source, rate: c.expectedRate(now), isMeasured: c.rateAt(now) > 0, trips: coldTrips, sharers: 1}
-	if c.isReusable {
-		t.trips = warmTrips
-	}
-	return t
+	rate := c.expectedRate(now)
+	return thief{source: c.source, rate: rate, isMeasured: c.rateAt(now) > 0, trips: c.source.tripsUntil(rate, c.isReusable), sharers: 1}
 }
 
 // slowest returns a steal from the claim that would finish last, among those claims that would be
@@ -92,7 +89,7 @@ func (t thief) slowest(s *Scheduler, now time.Time) (slowest steal) {
 // Under the rate limit of the user, only a victim without a response loses anything, because the
 // limit makes the others slow.
 func (t thief) divide(v victim) (_ steal, gain float64) {
-	size, delay := float64(v.bytes), t.source.timing.untilFirstByte(t.trips).Seconds()
+	size, delay := float64(v.bytes), t.source.timing.after(t.trips).Seconds()
 	victimRate := size / v.left // bytes per second, on average until the end: a wait for the response counts
 	everything, gainOfEverything := steal{v.conn, v.bytes, true}, v.left-delay-size/t.rate
 	if v.isStuck { // it would not be done at all, which is more than any threshold

@@ -43,7 +43,7 @@ func TestDivide(t *testing.T) {
 		{"much slower than an estimate", unmeasured, of(mB, 50e3), 952 * kB, false},
 		{"much slower, and idle", thiefOf(1e6), with(of(mB, 50e3), func(v *victim) { v.state = idle }), 952 * kB, false},
 		{"stuck", thiefOf(1), with(of(100*kB, 1e6), func(v *victim) { v.isStuck = true }), 100 * kB, true},
-		{"overdue, worth dividing", thiefOf(1e6), with(of(50*kB, 150e3), func(v *victim) { v.isOverdue, v.state = true, awaiting }), 41 * kB, false},
+		{"overdue, worth dividing", thiefOf(1e6), with(of(50*kB, 150e3), func(v *victim) { v.isOverdue, v.state = true, awaiting }), 43 * kB, false},
 		{"overdue, with a few bytes", thiefOf(1e6), with(of(15*kB, 150e3), func(v *victim) { v.isOverdue, v.state = true, awaiting }), 15 * kB, true},
 		{"a few bytes, not overdue", thiefOf(1e6), with(of(15*kB, 150e3), func(v *victim) { v.state = awaiting }), none, false},
 		{"limited", limited, of(mB, 500e3), none, false},
@@ -88,7 +88,7 @@ func TestTakeOver(t *testing.T) {
 	}{
 		{"the slowest by time, not by bytes", []member{idleConn, {mB, 2e6, 0, false}, {500 * kB, 250e3, 0, false}}, 2, 400 * kB, false},
 		{"the slowest by bytes", []member{idleConn, {mB, 1e6, 0, false}, {500 * kB, 1e6, 0, false}}, 1, 500 * kB, false},
-		{"silence slows", []member{idleConn, {mB, 2e6, 4 * time.Second, false}, {500 * kB, 500e3, 0, false}}, 1, 800 * kB, false},
+		{"silence slows", []member{idleConn, {mB, 2e6, 4 * time.Second, false}, {500 * kB, 500e3, 0, false}}, 1, 900 * kB, false},
 		{"an unknown rate is the mean of the others'", []member{idleConn, {mB, 0, 0, false}, {500 * kB, 1e6, 0, false}}, 1, 500 * kB, false},
 		{"nearly done", []member{idleConn, {80 * kB, 2e6, 0, false}, {90 * kB, 2e6, 0, false}}, 0, 0, false},
 		{"much slower", []member{idleConn, {100 * kB, 50e3, 0, false}}, 1, 100 * kB, true},
@@ -122,6 +122,22 @@ func TestTakeOver(t *testing.T) {
 				t.Errorf("%s: %d bytes were taken from %d, stop %d; want %d, stop %d", tt.name, taken, i+1, f.stops[i+1], want, stop)
 			}
 		}
+	}
+}
+
+// TestTakeOverShare: a connection takes over no more than its share, and leaves the rest to those that
+// come next.
+func TestTakeOverShare(t *testing.T) {
+	f := newFixture(t, 0, member{rate: 2e6}, member{rate: 2e6}, member{rate: 2e6}, member{mB, 50e3, 0, false})
+	f.src.timing.add(80 * ms)
+	for i := range 3 {
+		f.conns[i].Next(f.now)
+		if got := f.conns[i].Remaining().Len(); got < minFarRequest || got > 400*kB {
+			t.Errorf("connection %d takes over %d bytes of 1 MB", i, got)
+		}
+	}
+	if got := f.stops[3]; got != Stolen {
+		t.Errorf("the slow one is stopped for reason %d, want %d", got, Stolen)
 	}
 }
 
@@ -244,7 +260,7 @@ func TestTypicalRate(t *testing.T) {
 	}
 	var src Source
 	for _, rate := range []float64{8e6, 0, 4e6} {
-		src.noteLeft(rate)
+		src.noteLeft(rate, false)
 	}
 	if want := 8e6*typicalHistory + 4e6*(1-typicalHistory); src.typicalRate != want {
 		t.Errorf("got %.0f, want %.0f", src.typicalRate, want)

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"cmp"
+	"math"
 	"time"
 )
 
@@ -19,8 +20,18 @@ func (t *timing) add(d time.Duration) {
 	}
 }
 
-// untilFirstByte returns how long a request takes to its first byte if that needs so many
-// round trips: the trips, and the time that the server itself takes.
-func (t *timing) untilFirstByte(trips int) time.Duration {
-	return time.Duration(trips)*(t.rtt+tripOverhead) + t.typical - t.rtt
+// initialWindow is how many bytes a new TCP connection receives in its first round trip (RFC 6928 §2).
+// In each further one they are twice as many, until it is as fast as the path allows (RFC 5681 §3.1).
+const initialWindow = 10 * 1460
+
+// slowStart returns how many round trips a new TCP connection spends in slow start before it receives
+// at a rate, in bytes per second.
+func (t *timing) slowStart(rate float64) float64 {
+	return math.Log2(1 + rate*t.rtt.Seconds()/initialWindow)
+}
+
+// after returns how long so many round trips take to the first byte of a response: the trips, and the
+// time that the server itself takes.
+func (t *timing) after(trips float64) time.Duration {
+	return time.Duration(trips*float64(t.rtt+tripOverhead)) + t.typical - t.rtt
 }

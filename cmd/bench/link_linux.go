@@ -32,8 +32,8 @@ const clientAddr = "10.231.1.2"
 
 // newLink makes a link with the delay, the rate and the losses of a shape. The queue in front of
 // the link holds one bandwidth-delay product, like the queue of a home router. Only bytes to the
-// client are limited and lost.
-func newLink(s Shape) (*link, error) {
+// client are limited and lost. TCP controls congestion by the named algorithm, whatever the machine prefers.
+func newLink(s Shape, congestion string) (*link, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("links need root")
 	}
@@ -69,6 +69,8 @@ func newLink(s Shape) (*link, error) {
 	}
 	ip("-n %s neigh replace %s lladdr %s dev c0 nud permanent", client, serverAddr, serverMAC)
 	ip("-n %s neigh replace %s lladdr %s dev s0 nud permanent", server, clientAddr, clientMAC)
+	ip("-n %s route replace 10.231.1.0/24 dev c0 proto kernel scope link src %s congctl %s", client, clientAddr, congestion)
+	ip("-n %s route replace 10.231.1.0/24 dev s0 proto kernel scope link src %s congctl %s", server, serverAddr, congestion)
 	if err == nil {
 		l.emulator, err = startEmulator(middle, s)
 	}

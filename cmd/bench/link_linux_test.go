@@ -82,7 +82,7 @@ func TestLinkLoses(t *testing.T) {
 // testLink returns a link, or skips the test.
 func testLink(t *testing.T, s Shape) *link {
 	t.Helper()
-	l, err := newLink(s)
+	l, err := newLink(s, "reno")
 	if err != nil {
 		t.Skip(err)
 	}

@@ -113,6 +113,7 @@ type options struct {
 	few         bool           // skip the commands that workload.competitive rejects
 	only        *regexp.Regexp // selects workloads by name
 	dir         string         // parent of the downloaded files; "" for the default
+	congestion  string         // how TCP controls congestion on links
 	includeSync bool           // write to disk and add the time of fsync
 	jsonFile    string         // file for the report; "" for none
 }
@@ -148,6 +149,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return err
 	})
 	f.StringVar(&o.dir, "dir", "", "`directory` for the files (default: /dev/shm if it exists, else the temporary directory)")
+	f.StringVar(&o.congestion, "congestion", "cubic", "how TCP controls congestion on links: an `algorithm` that the kernel has")
 	f.BoolVar(&o.includeSync, "disk", false, "write the files to the temporary directory, and include the time that it takes to sync them")
 	f.StringVar(&o.jsonFile, "json", "", "write all results to `FILE`")
 	f.Usage = func() {

@@ -203,10 +203,10 @@ func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
 	}
 	if w.overLink() {
 		var err error
-		if s.link, err = newLink(w.Shape); err != nil {
+		if s.link, err = newLink(w.Shape, b.options.congestion); err != nil {
 			s.network = "imitated, because " + err.Error()
 		} else {
-			s.network, c.Link = "real TCP", s.link
+			s.network, c.Link = "real TCP with "+b.options.congestion, s.link
 			c.Shape = c.Shape.ofConnections()
 		}
 	}

@@ -34,7 +34,7 @@ type workloadResult struct {
 	Bytes   int64    `json:"bytes"`
 	Limit   float64  `json:"limit_s"`   // shortest possible time with up to 16 connections; 0 if unknown
 	Limit32 float64  `json:"limit32_s"` // shortest possible time with 32 connections; 0 if unknown
-	Network string   `json:"network"`   // "real TCP", or why that is imitated; "" for loopback alone
+	Network string   `json:"network"`   // "real TCP with cubic", for example, or why that is imitated; "" for loopback alone
 	NotRun  string   `json:"not_run"`   // reason why the workload did not run; "" if it ran
 	LeftOut []string `json:"left_out"`  // contenders that --few skipped
 	Rows    []*row   `json:"rows"`      // one per contender, in the order of tools and commands

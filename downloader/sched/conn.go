@@ -18,6 +18,7 @@ type Conn struct {
 	request    request
 	meter      meter
 	lastActive time.Time // the last received byte, or the begin of the claim or request
+	slowSince  time.Time // since when it has been much slower than the others of its source; zero if it is not
 	rateBefore float64   // bytes per second before it was replaced; 0 if that is judged
 	replacedBy *Conn     // has taken over its unanswered request; nil for none, and from the next claim on
 

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// TestReplace: of several connections, one that is much slower than the mean is replaced.
+// TestReplace: of several connections, one that has been much slower than the mean for some time is replaced.
 func TestReplace(t *testing.T) {
-	fast, slow := member{mB, 400e3, 0, false}, member{mB, 60e3, 0, false}
+	fast, slow := member{mB, 400e3, 0, false}, member{mB, 30e3, 0, false}
 	tests := []struct {
 		name    string
 		members []member
 		want    Reason // of the last one
 	}{
 		{"much slower", []member{fast, fast, fast, slow}, Replaced},
-		{"slower", []member{fast, fast, fast, {mB, 100e3, 0, false}}, 0},
-		{"of few", []member{fast, fast, slow}, 0},
-		{"nearly done", []member{fast, fast, fast, {50 * kB, 60e3, 0, false}}, 0},
+		{"slower", []member{fast, fast, fast, {mB, 60e3, 0, false}}, 0},
+		{"of three", []member{fast, fast, slow}, Replaced},
+		{"nearly done", []member{fast, fast, fast, {60 * kB, 30e3, 0, false}}, 0},
 		{"not measured", []member{fast, fast, fast, {mB, 0, 0, false}}, 0},
-		{"without a response", []member{fast, fast, fast, {mB, 60e3, 0, true}}, 0},
+		{"without a response", []member{fast, fast, fast, {mB, 30e3, 0, true}}, 0},
 	}
 	for _, tt := range tests {
 		f := newFixture(t, 0, tt.members...)
@@ -36,9 +36,9 @@ func TestReplace(t *testing.T) {
 				f.tick(f.now)
 			}
 		}
-		run(replaceAge / 2)
+		run(replaceAge) // it is slow from the first tick on
 		f.wantStops(tt.name+", too soon", make([]Reason, last+1)...)
-		run(replaceAge / 2)
+		run(rateWindow)
 		f.wantStops(tt.name, append(make([]Reason, last), tt.want)...)
 	}
 }

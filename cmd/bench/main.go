@@ -98,7 +98,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// quickTime bounds --quick: a workload starts no second round after its share of
+// quickTime bounds --quick without --rounds: a workload starts no second round after its share of
 // quickTime has passed. First rounds always run, so the whole takes somewhat longer.
 // 130 s is a guess that keeps it under the three minutes which the help promises; half
 // of it leaves most workloads a single round, double breaks the promise.
@@ -109,7 +109,8 @@ type options struct {
 	pawl        string         // path of the pawl to measure; "" builds the checkout's
 	otherPawls  []tool         // from --also, in the order given
 	rounds      int            // rounds per workload, at least 1
-	quick       bool           // use the Quick amounts, and stop after quickTime
+	quick       bool           // use the Quick amounts
+	maxTime     time.Duration  // no second rounds after it, see quickTime; 0 for no limit
 	few         bool           // skip the commands that workload.competitive rejects
 	only        *regexp.Regexp // selects workloads by name
 	dir         string         // parent of the downloaded files; "" for the default
@@ -173,7 +174,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if o.rounds == 0 {
 		o.rounds = 5
 		if o.quick {
-			o.rounds = 2
+			o.rounds, o.maxTime = 2, quickTime
 		}
 	}
 	return o, nil
@@ -240,8 +241,8 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*repo
 	begin := time.Now()
 	for i, w := range chosen {
 		var until time.Time
-		if o.quick {
-			until = begin.Add(quickTime * time.Duration(i+1) / time.Duration(len(chosen)))
+		if o.maxTime > 0 {
+			until = begin.Add(o.maxTime * time.Duration(i+1) / time.Duration(len(chosen)))
 		}
 		result, err := b.measureWorkload(ctx, w, until)
 		if err != nil || ctx.Err() != nil {

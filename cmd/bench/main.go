@@ -21,13 +21,26 @@
 //
 // # Results
 //
-// Seconds of wall time over real TCP on 2026-11-30, medians of three rounds, on two cores of an Intel Xeon with Linux, in memory,
-// with aria2 1.36.0, curl 7.88.1, wget2 1.99.1, axel 2.17.11 and lftp 4.9.2. Other work ran on the machine beside the lists.
-// "limit" is the time that the shape of the network allows, with 16 and with 32 connections if that differs:
+// Seconds of wall time over real TCP with CUBIC on 2026-11-30, on two cores of an Intel Xeon with Linux, in memory, with
+// aria2 1.36.0, curl 7.88.1, wget2 1.99.1, axel 2.17.11 and lftp 4.9.2. "limit" is the time that the shape of the network
+// allows, with 16 and with 32 connections if that differs. Medians of five rounds with --quick, and three of 512 MiB at 80 ms:
+//
+//	work                                           limit                 pawl  -x 32 or 100  others
+//	512 MiB, 80 ms, 1 Gbit/s                       4.82                  5.39  5.69          aria2c -x16 5.62, axel -n32 6.27, -n16 6.75, lftp 9.24
+//	48 MiB, the same                               0.92                  1.26  1.36          lftp 1.56, aria2c -x16 1.71, axel -n32 1.71, -n16 1.96
+//	6 MiB, the same, 0.5 % loss                    0.50                  1.09  1.10          axel -n32 0.98, -n16 1.38, lftp 2.75, aria2c -x16 3.65
+//	48 MiB, 4 MB/s per connection, 100 in all      0.83 (16), 0.54 (32)  1.08  0.90          axel -n32 0.74, lftp 0.90, aria2c -x16 0.92, axel -n16 0.95
+//	16 MiB, each fifth connection slow             0.17                  0.30  0.34          axel -n32 0.46, -n16 0.48, lftp, aria2c -x16 5.28
+//	16 MiB, 503 beyond 3 connections               0.60                  0.77                axel -n3, lftp 0.65, aria2c 0.74, axel -n16 0.84
+//	64 MiB, mirrors of 40 and 4 MB/s               1.53                  1.57                curl, the fast one 1.69, axel 1.77, aria2c 2.15
+//	40 × 4 MiB at 20 ms, 1 Gbit/s                  1.39                  1.99  2.02          wget2 1.83 (50), curl 1.84 (50), aria2c -j16 1.91
+//	600 × 16 KiB at 20 ms, HTTP/1.1                0.13                  0.45  0.31          curl 0.26 (100), 0.31 (50), wget2 0.31 (50), aria2c -j16 0.89
+//	600 × 16 KiB at 20 ms, HTTP/2                  0.15                  0.38  0.40          curl 0.35, wget2 0.39 (50), aria2c -j16 0.90
+//
+// The same day, before the last changes, with the BBR of that machine, medians of three rounds, other work beside the lists:
 //
 //	work                                            limit                 pawl  -x 32 or 100  others
 //	512 MiB, 4 MB/s per connection, 100 in all      8.43 (16), 5.41 (32)  7.93  6.57          aria2c -x16 8.45, axel -n16 8.49, -n32 5.89, lftp 8.57
-//	512 MiB, 80 ms, 1 Gbit/s                        4.82                  5.74  5.95          aria2c -x16 5.89, axel -n32 5.98, -n16 6.34, lftp 6.85
 //	200 × 4 MiB at 20 ms, 1 Gbit/s                  6.76                  7.61  9.30          curl 7.66 (50), wget2 8.20 (50)
 //	5,000 × 16 KiB at 20 ms, HTTP/1.1               0.70                  3.21  2.40          curl 1.93 (100), wget2 3.08 (50), aria2c -j16 10.04
 //	5,000 × 16 KiB at 20 ms, HTTP/2                 0.72                  2.30  2.31          wget2 2.19 (50), curl 3.67, aria2c -j16 10.42

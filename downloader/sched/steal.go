@@ -18,8 +18,8 @@ const (
 	// short file is done up to 50 ms later.
 	minGain = 25 * time.Millisecond
 	// muchSlower is how many times slower than the thief a victim must be to lose
-	// everything, and than the mean of its source to be replaced. A guess: at half, connections are closed for a short slowness; at double,
-	// the thief has to come back for the rest.
+	// everything, and than the mean of its source to be replaced. A guess: at half, connections
+	// are closed for a short slowness; at double, the thief has to come back for the rest.
 	muchSlower = 8
 )
 

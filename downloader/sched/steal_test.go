@@ -141,6 +141,37 @@ func TestTakeOverShare(t *testing.T) {
 	}
 }
 
+// TestTripsUntil: a new connection first needs its slow start, and one that was left open does not.
+func TestTripsUntil(t *testing.T) {
+	const windows = 7 // the windows of a path on which slow start takes three round trips
+	src := &Source{Gate: &gate{}}
+	src.timing.add(100 * ms)
+	rate := float64(windows * initialWindow * 10)
+	if got, want := src.tripsUntil(rate, false), 2.0+3; got != want {
+		t.Errorf("new: got %v round trips, want %v", got, want)
+	}
+	if got, want := src.tripsUntil(rate, true), 1.0; got != want {
+		t.Errorf("reused: got %v round trips, want %v", got, want)
+	}
+	src.TLS = true
+	if got, want := src.tripsUntil(rate, false), 3.0+3; got != want {
+		t.Errorf("new, with TLS: got %v round trips, want %v", got, want)
+	}
+}
+
+// TestOpenPooled: a connection that has left open its TCP connection comes back for less than a new one.
+func TestOpenPooled(t *testing.T) {
+	for _, isOpen := range []bool{false, true} {
+		f := newFixture(t, 0, member{rate: 1e6}, member{400 * kB, 1e6, 0, false})
+		f.src.timing.add(100 * ms)
+		f.conns[0].isReusable = isOpen
+		f.conns[0].Leave()
+		if got := f.tick(f.now) > 0; got != isOpen {
+			t.Errorf("left open %t: comes back %t", isOpen, got)
+		}
+	}
+}
+
 // TestTakeOverQueued: a request that waits for the rate limit of requests is left alone, as
 // the request of the thief would have to wait behind it.
 func TestTakeOverQueued(t *testing.T) {

@@ -49,6 +49,7 @@
 //  4. replace: whether a slow connection is exchanged for a new one (replace.go).
 //  5. yield: whether connections are too many, or one is given to another download or process (yield.go).
 //
-// All other decisions are made when a connection asks for work ([Conn.Next]): the size of
-// its request, and which bytes it takes over from a slower connection (steal.go).
+// All other decisions are made when a connection asks for work ([Conn.Next]): where its request
+// begins (behind the bytes that the first connection will fetch, whose response has no end), its size
+// (scheduler_work.go), and which bytes it takes over from a slower connection (steal.go).
 package sched

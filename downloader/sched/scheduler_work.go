@@ -22,11 +22,10 @@ const (
 	// minFarRequest replaces MinRequest if the source is far away (see ramp.isFar), because
 	// 1 MiB takes several round trips on a new connection. A guess with the same limits.
 	minFarRequest = 256 << 10
-	// minDuration and minTrips (round trips) are how long a request lasts at least, because
+	// minTrips is how many round trips, with their overhead, a request lasts at least, because
 	// the connection idles for one round trip between two requests: at 4, that costs a fifth.
 	// Derived. At half, it costs a third; at double, more bytes must be stolen at the end.
-	minDuration = 20 * time.Millisecond
-	minTrips    = 4
+	minTrips = 4
 	// maxReserve is how many bytes are reserved for the first connection, if that is not more than half of
 	// the file. Measured over TCP at 80 ms and 1 Gbit/s: without it, 48 MiB take 18 % longer. Double keeps the
 	// beginning of a file incomplete for longer.
@@ -73,7 +72,7 @@ func (s *Scheduler) requestSize(c *Conn, now time.Time) int64 {
 	if c.source.ramp.isFar() {
 		least = min(least, max(minFarRequest, int64(rate*c.source.timing.rtt.Seconds())))
 	}
-	long := int64(rate * max(minDuration, minTrips*c.source.timing.rtt).Seconds())
+	long := int64(rate * minTrips * (c.source.timing.rtt + tripOverhead).Seconds())
 	return max(least, min(long, 2*fair), min(want, fair))
 }
 

@@ -156,7 +156,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return nil
 	})
 	f.IntVar(&o.rounds, "rounds", 0, "rounds per workload (default 5, with --quick 2)")
-	f.BoolVar(&o.quick, "quick", false, "smaller downloads and fewer rounds, in under three minutes")
+	f.BoolVar(&o.quick, "quick", false, "smaller downloads and, without --rounds, fewer rounds, in under three minutes")
 	f.BoolVar(&o.few, "few", false, "skip commands that are known to be far too slow for a workload, as --quick does")
 	f.Func("only", "run only the workloads whose names match `REGEXP`", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)

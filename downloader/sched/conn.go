@@ -23,7 +23,7 @@ type Conn struct {
 	replacedBy *Conn     // has taken over its unanswered request; nil for none, and from the next claim on
 
 	delivered  bool // has received bytes since its last refusal
-	isReusable bool // its TCP connection is open, and has received bytes of the last request
+	isReusable bool // its next request needs no new TCP connection, as far as is known
 	backsOff   bool // its last request failed, and no byte has come since
 }
 
@@ -81,6 +81,9 @@ func (c *Conn) Requesting(stop func(Reason), now time.Time) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.request.begin(stop, now)
+	if !c.isReusable { // it takes one of the pool, or a new one
+		c.source.pooled = max(0, c.source.pooled-1)
+	}
 	c.lastActive, c.meter.tricklingSince, c.isReusable = now, time.Time{}, false
 }
 
@@ -141,19 +144,11 @@ func (c *Conn) Extend(now time.Time) (left int64, wait bool) {
 	if c.claim == nil {
 		return 0, false
 	}
-	c.extend(c.s.requestSize(c, now))
-	left = c.remaining().Len()
-	return left, left == 0 && c.s.keepsOpen(c, now)
-}
-
-// extend is Extend by at most n bytes.
-func (c *Conn) extend(n int64) {
-	if !c.request.responded() {
-		return
-	}
-	if n = min(n, c.request.bodyEnd-c.remaining().End); n > 0 {
+	if n := min(c.s.requestSize(c, now), c.request.bodyEnd-c.remaining().End); n > 0 && c.request.responded() {
 		c.s.plan.Extend(c.claim, n)
 	}
+	left = c.remaining().Len()
+	return left, left == 0 && c.s.keepsOpen(c, now)
 }
 
 // Received reports n more bytes of the body. It returns how many of them belong to the claim,
@@ -263,7 +258,7 @@ func (c *Conn) FallBack() bool {
 		return true
 	}
 	c.source.Gate.Release()
-	c.source = c.s.sources[0]
+	c.source, c.isReusable = c.s.sources[0], false
 	c.source.Gate.Adopt()
 	return false
 }

@@ -32,8 +32,8 @@
 // and Retrying have no effect in other states. After a connection has left the download (Next
 // returned false, StepDown or LeaveUnlessLast succeeded, or Leave), only Leave may be called.
 //
-// Beside its state, a connection remembers three facts: it has delivered bytes since its
-// last refusal, its TCP connection can be used again, and it backs off (its last request
+// Beside its state, a connection remembers, among others, three facts: it has delivered bytes since its
+// last refusal, its next request needs no new TCP connection, and it backs off (its last request
 // failed and no byte has come since). While a connection backs off, its source gets no
 // further ones.
 //
@@ -50,6 +50,6 @@
 //  5. yield: whether connections are too many, or one is given to another download or process (yield.go).
 //
 // All other decisions are made when a connection asks for work ([Conn.Next]): where its request
-// begins (behind the bytes that the first connection will fetch, whose response has no end), its size
+// begins (behind the bytes that the first connection will fetch, whose body goes on), its size
 // (scheduler_work.go), and which bytes it takes over from a slower connection (steal.go).
 package sched

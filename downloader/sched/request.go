@@ -51,7 +51,6 @@ type request struct {
 	bodyEnd     int64        // offset in the file at which the usable part of the body ends; kept while idle
 	requestedAt time.Time
 	sentAt      time.Time // zero before the request is sent
-	respondedAt time.Time // zero before the response
 
 	// replacesAfter is how long the request that this one replaces went unanswered, 0 if
 	// it replaces none. It remains until a response comes, also over several requests.
@@ -88,8 +87,8 @@ func (r *request) retry() {
 }
 
 // respond is the event Responded.
-func (r *request) respond(bodyEnd int64, now time.Time) {
-	r.state, r.bodyEnd, r.respondedAt, r.replacesAfter = receiving, bodyEnd, now, 0
+func (r *request) respond(bodyEnd int64) {
+	r.state, r.bodyEnd, r.replacesAfter = receiving, bodyEnd, 0
 }
 
 // yield ends a request because others need its connection.

@@ -14,7 +14,7 @@ func TestTransitions(t *testing.T) {
 		"Queued(false)": func(r *request) { r.queue(false) },
 		"Sent":          func(r *request) { r.send(now) },
 		"Retrying":      func(r *request) { r.retry() },
-		"Responded":     func(r *request) { r.respond(1, now) },
+		"Responded":     func(r *request) { r.respond(1) },
 		"Yielded":       func(r *request) { r.yield() },
 		"Release":       func(r *request) { r.end() },
 	}
@@ -82,7 +82,7 @@ func TestOverdue(t *testing.T) {
 	r.begin(func(Reason) {}, epoch)
 	r.send(epoch)
 	overdue("again", &r, timing{}, 4*time.Second)
-	r.respond(1, epoch)
+	r.respond(1)
 	r.begin(func(Reason) {}, epoch)
 	r.send(epoch)
 	overdue("after a response", &r, timing{}, minOverdue)
@@ -109,9 +109,9 @@ func TestTiming(t *testing.T) {
 		}
 	}
 	if got, want := tm.after(coldTrips), 2*55*ms+75*ms; got != want {
-		t.Errorf("until the first byte: got %v, want %v", got, want)
+		t.Errorf("after two round trips: got %v, want %v", got, want)
 	}
-	// Three times the initial window in a round trip is reached after two doublings.
+	// The first two windows together are three times the first one.
 	if got := tm.slowStart(3 * initialWindow / tm.rtt.Seconds()); got != 2 {
 		t.Errorf("slow start: got %v round trips, want 2", got)
 	}

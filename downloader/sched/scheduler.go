@@ -77,7 +77,7 @@ func (s *Scheduler) Begin(claim int64, r Response, stop func(Reason), now time.T
 	s.conns = append(s.conns, c)
 	if claim > 0 {
 		s.assign(c, s.plan.Take(0, min(claim, MinRequest)), now)
-		s.reservedTo = c.remaining().End + min(maxReserve, s.plan.Unclaimed()/2)
+		s.reservedTo = min(r.BodyEnd, c.remaining().End+min(maxReserve, s.plan.Unclaimed()/2))
 	}
 	c.request.begin(stop, now)
 	s.respond(c, r, now)
@@ -154,7 +154,9 @@ func (s *Scheduler) setLimit(l Limit, now time.Time) {
 // admit adds a connection to src, which is counted.
 func (s *Scheduler) admit(src *Source, open func(*Conn)) {
 	c := &Conn{s: s, source: src, isReusable: src.pooled > 0}
-	src.pooled = max(0, src.pooled-1)
+	if c.isReusable {
+		src.pooled--
+	}
 	s.conns = append(s.conns, c)
 	open(c)
 }

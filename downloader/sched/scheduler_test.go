@@ -11,10 +11,16 @@ import (
 // begin of size unclaimed bytes.
 func one(t *testing.T, size int64, o Options) *fixture {
 	t.Helper()
+	return oneOf(t, size, size, o)
+}
+
+// oneOf is one, of whose file the first body ends at bodyEnd.
+func oneOf(t *testing.T, size, bodyEnd int64, o Options) *fixture {
+	t.Helper()
 	f := &fixture{t: t, gate: &gate{ceiling: 16, open: 1}, now: epoch, stops: make([]Reason, 1)}
 	f.src = &Source{Gate: f.gate}
 	f.s = New(chunk.NewPlan(size, chunk.Set{}), f.src, o)
-	f.conns = []*Conn{f.s.Begin(size, Response{BodyEnd: size}, f.stop(0), f.now)}
+	f.conns = []*Conn{f.s.Begin(size, Response{BodyEnd: bodyEnd}, f.stop(0), f.now)}
 	return f
 }
 
@@ -309,8 +315,14 @@ func TestExtend(t *testing.T) {
 // TestReserved: as long as the body of the first connection goes on, others begin behind the bytes
 // that it will fetch next, and take these last.
 func TestReserved(t *testing.T) {
-	for size, reserved := range map[int64]int64{8 * MinRequest: MinRequest + 7*MinRequest/2, 1000 * mB: MinRequest + maxReserve} {
-		f := one(t, size, Options{})
+	tests := []struct{ size, bodyEnd, reserved int64 }{
+		{8 * MinRequest, 8 * MinRequest, MinRequest + 7*MinRequest/2},
+		{1000 * mB, 1000 * mB, MinRequest + maxReserve},
+		{1000 * mB, 8 * mB, 8 * mB}, // the first request was for a range
+	}
+	for _, tt := range tests {
+		size, reserved := tt.size, tt.reserved
+		f := oneOf(t, size, tt.bodyEnd, Options{})
 		now := f.now.Add(time.Second)
 		f.conns[0].Received(1000, now)
 		f.tick(now)

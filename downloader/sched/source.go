@@ -47,7 +47,7 @@ type Source struct {
 	ramp        ramp
 	timing      timing
 	bytes       int64   // received
-	pooled      int     // TCP connections that were left open
+	pooled      int     // TCP connections that were left open, as far as is known
 	typicalRate float64 // bytes per second of the connections that have left; 0 if unknown
 	multiUse    bool    // a second request has had a response, so the URL is not a single-use link
 }

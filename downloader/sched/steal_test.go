@@ -172,6 +172,31 @@ func TestOpenPooled(t *testing.T) {
 	}
 }
 
+// TestPooled: how many TCP connections are left open, as requests show it.
+func TestPooled(t *testing.T) {
+	f := newFixture(t, 100*mB, member{rate: 1e6}, member{rate: 1e6}, member{rate: 1e6}, member{rate: 1e6})
+	want := func(n int) {
+		t.Helper()
+		if f.src.pooled != n {
+			t.Errorf("%d are left open, want %d", f.src.pooled, n)
+		}
+	}
+	for _, c := range f.conns[:3] {
+		c.isReusable = true
+	}
+	f.conns[0].Leave()
+	f.conns[1].Leave()
+	want(2)
+	f.request(2, f.now) // over its own
+	want(2)
+	f.conns[3].Next(f.now)
+	f.conns[3].Disconnected()
+	f.request(3, f.now) // over another one
+	want(1)
+	f.conns[3].Responded(Response{BodyEnd: mB, NewConn: true}, f.now) // so it was closed, and any other one, too
+	want(0)
+}
+
 // TestTakeOverQueued: a request that waits for the rate limit of requests is left alone, as
 // the request of the thief would have to wait behind it.
 func TestTakeOverQueued(t *testing.T) {

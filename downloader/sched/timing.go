@@ -25,13 +25,13 @@ func (t *timing) add(d time.Duration) {
 const initialWindow = 10 * 1460
 
 // slowStart returns how many round trips a new TCP connection spends in slow start before it receives
-// at a rate, in bytes per second.
+// at a rate, in bytes per second: until its windows together are what comes in one round trip at that rate.
 func (t *timing) slowStart(rate float64) float64 {
 	return math.Log2(1 + rate*t.rtt.Seconds()/initialWindow)
 }
 
-// after returns how long so many round trips take to the first byte of a response: the trips, and the
-// time that the server itself takes.
+// after returns how long a request takes that needs so many round trips: the trips, and the time that
+// the server itself takes.
 func (t *timing) after(trips float64) time.Duration {
 	return time.Duration(trips*float64(t.rtt+tripOverhead)) + t.typical - t.rtt
 }

@@ -45,9 +45,8 @@
 //	5,000 × 16 KiB at 20 ms, HTTP/1.1               0.70                  3.21  2.40          curl 1.93 (100), wget2 3.08 (50), aria2c -j16 10.04
 //	5,000 × 16 KiB at 20 ms, HTTP/2                 0.72                  2.30  2.31          wget2 2.19 (50), curl 3.67, aria2c -j16 10.42
 //
-// Through relays that imitate the links, which flatters all programs, and on loopback.
-//
-// Seconds of wall time on 2026-11-21 and 22, on two cores of an Intel Xeon with Linux, in
+// Seconds of wall time through relays that imitate the links, which flatters all programs, and on
+// loopback, on 2026-11-21 and 22, on two cores of an Intel Xeon with Linux, in
 // memory unless stated otherwise, with aria2 1.36.0, curl 7.88.1, wget2 1.99.1 and axel
 // 2.17.11. "limit" is the time that the shape of the network allows, with 16 and with 32
 // connections if that differs. Full size, medians of five runs beside axel (mirrors, small

@@ -170,8 +170,12 @@ func grammarCheck(t *testing.T, s *grammarServer, seed uint64, home, name string
 			fail("the output contains %q", inside)
 		}
 	}
-	if peak := peakMemory(cmd.ProcessState); peak > grammarMemory && !raceEnabled && idleMemory(t) < grammarMemory/2 {
-		fail("pawl used %d bytes of memory, want at most %d", peak, grammarMemory)
+	if peak := peakMemory(cmd.ProcessState); peak > grammarMemory && !raceEnabled {
+		if idleMemory(t) < grammarMemory/2 {
+			fail("pawl used %d bytes of memory, want at most %d", peak, grammarMemory)
+		} else {
+			t.Logf("the memory of seed %d is not known, because it includes the test's own", seed)
+		}
 	}
 	entries, _ := os.ReadDir(home)
 	for _, e := range entries {

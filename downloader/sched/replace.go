@@ -11,8 +11,8 @@ import (
 // have lost packets, and a new one begins with slow start.
 const (
 	// replaceAge is how long a connection must have been slow, and how long the rest must
-	// take, before it is replaced. A guess, above the time of slow start: at half,
-	// connections are closed while they become faster; at double, small files gain nothing.
+	// take, before it is replaced. A guess, above the time of slow start over paths of up to some
+	// 100 ms: at half, connections are closed while they become faster; at double, small files gain nothing.
 	replaceAge = time.Second
 	// minReplacePause and maxReplacePause are the time between two replacements; it doubles
 	// after each that did not help. Guesses: at half, the source sees up to 8 new connections

@@ -200,7 +200,10 @@ func (s *Scheduler) remove(c *Conn) {
 	c.release()
 	if i := slices.Index(s.conns, c); i >= 0 {
 		s.conns = slices.Delete(s.conns, i, i+1)
-		c.source.noteLeft(c.rateAt(c.lastActive), c.isReusable)
+		c.source.noteLeft(c.rateAt(c.lastActive))
+		if c.isReusable {
+			c.source.pooled++
+		}
 		c.source.Gate.Release()
 	}
 }

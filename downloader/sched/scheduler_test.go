@@ -336,8 +336,9 @@ func TestReserved(t *testing.T) {
 			t.Errorf("%d bytes: others begin at %v, want %d and behind that", size, begun, reserved)
 		}
 		for f.s.plan.Unclaimed() > reserved-f.conns[0].Remaining().End {
-			f.conns[3].Release()
-			f.conns[3].Next(now)
+			if !f.conns[3].Next(now) {
+				t.Fatalf("%d bytes: no claim of %d bytes", size, f.s.plan.Unclaimed())
+			}
 			f.conns[3].claim = nil // as if it were fetched
 		}
 		f.conns[4].Next(now)

@@ -26,9 +26,9 @@ const (
 	// the connection idles for one round trip between two requests: at 4, that costs a fifth.
 	// Derived. At half, it costs a third; at double, more bytes must be stolen at the end.
 	minTrips = 4
-	// maxReserve is the most bytes that are reserved for the first connection, which are never more than half
-	// of those that are unclaimed. Measured over TCP at 80 ms and 1 Gbit/s: without it, 48 MiB take 18 % longer. Double keeps the
-	// beginning of a file incomplete for longer.
+	// maxReserve is the most bytes that are reserved for the first connection, which are never more
+	// than half of those that are unclaimed. Measured over TCP at 80 ms and 1 Gbit/s: without it,
+	// 48 MiB take 18 % longer. Double keeps the beginning of a file incomplete for longer.
 	maxReserve = 32 << 20
 	// runLength is how long a request lasts at most. A guess: at half, servers log twice as
 	// many requests; at double, a failed request loses nothing, but more bytes are stolen.

@@ -69,12 +69,8 @@ func (src *Source) expectedRate(all conns, now time.Time) float64 {
 	return rate
 }
 
-// noteLeft includes the rate of a connection that leaves in the typical rate. isOpen says that its
-// TCP connection stays open, for the next one that is admitted.
-func (src *Source) noteLeft(rate float64, isOpen bool) {
-	if isOpen {
-		src.pooled++
-	}
+// noteLeft includes the rate of a connection that leaves in the typical rate.
+func (src *Source) noteLeft(rate float64) {
 	if rate > 0 {
 		src.typicalRate = cmp.Or(src.typicalRate, rate)*typicalHistory + rate*(1-typicalHistory)
 	}

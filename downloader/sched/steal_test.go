@@ -316,7 +316,7 @@ func TestTypicalRate(t *testing.T) {
 	}
 	var src Source
 	for _, rate := range []float64{8e6, 0, 4e6} {
-		src.noteLeft(rate, false)
+		src.noteLeft(rate)
 	}
 	if want := 8e6*typicalHistory + 4e6*(1-typicalHistory); src.typicalRate != want {
 		t.Errorf("got %.0f, want %.0f", src.typicalRate, want)

@@ -388,10 +388,16 @@ func (b *batchRun) ended(i int, done bool) {
 func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 	worker, err := b.prepare(i, file)
 	if err == nil {
-		o := worker.Fetch(b.ctx, file, mirror.Steps{
+		steps := mirror.Steps{
 			Begin:    func(rec store.Record) error { return b.begin(i, rec) },
 			Released: func() { b.m.gate.release(run.passed) },
-		})
+		}
+		o := worker.Fetch(b.ctx, file, steps)
+		if errors.Is(o.Err, store.ErrForeign) && b.m.o.Shared && !b.isAsQueued(i, file.Path) {
+			if worker = b.m.fetchers(b.r, b.batch.Items[i].Private).same; mirror.LookUp(b.m.o.Store, file) == nil {
+				o = worker.Fetch(b.ctx, file, steps)
+			}
+		}
 		if ended := worker.Ended(); ended != nil && o.State == mirror.Pending && b.ctx.Err() == nil {
 			b.m.noteEnded(b.r, ended)
 		}
@@ -401,6 +407,14 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
+}
+
+// isAsQueued reports whether there is the same file at a path as when it was queued, or none as then. Any other may be that of
+// a worker whose delivery and checkpoint a killed broker has forgotten.
+func (b *batchRun) isAsQueued(i int, path string) bool {
+	there := b.batch.Items[i].There
+	stamp, _ := b.m.o.Store.Stamp(path)
+	return stamp.Size == there.Size && stamp.ModTime.Equal(there.ModTime)
 }
 
 // outcome takes the outcome of a file. An error means that the file has not ended.

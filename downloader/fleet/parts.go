@@ -57,8 +57,7 @@ func (b *batchRun) prepareBegun(i int, file *mirror.Item, fetch *fetchers, part 
 		}
 		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
 	}
-	stamp, _ := st.Stamp(file.Path)
-	asQueued := stamp.Size == it.There.Size && stamp.ModTime.Equal(it.There.ModTime)
+	asQueued := b.isAsQueued(i, file.Path)
 	replaces := b.later && !asQueued // an ended worker has put it there
 	if replaces {
 		file.Record = store.Record{}

@@ -789,6 +789,7 @@ func (m *membership) hasUntried(tried []string) bool {
 // fetchers fetch the files of a run.
 type fetchers struct {
 	first *mirror.Worker // when a batch is delivered for the first time
+	same  *mirror.Worker // then, if there is a file that was not there when it was queued: it takes that of the server
 	again *mirror.Worker // later: it goes on with what there is
 	over  *mirror.Worker // if there is a file at the path that a worker may have left that has ended
 }
@@ -807,6 +808,9 @@ func (m *membership) fetchers(r *workerRun, mayBePrivate bool) *fetchers {
 	}
 	o.OnRest = func(rest mirror.Rest) { m.o.OnNote(fmt.Sprintf("%s rests for a minute: %v", rest.Host, rest.Err)) }
 	f := &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
+	taking := o
+	taking.Request.Existing.Taking = downloader.TakeSameVersion
+	f.same = mirror.NewWorker(m.d, m.o.Store, taking)
 	o.Request.Existing.Restart = false
 	f.again = mirror.NewWorker(m.d, m.o.Store, o)
 	o.Request.Existing.InTheWay, o.Request.Existing.Taking = downloader.Replace, downloader.TakeSameVersion

@@ -580,8 +580,8 @@ func TestWorkerFence(t *testing.T) {
 	})
 }
 
-// TestWorkerForeign: a file at the path that was not there when it was queued is not replaced at the first delivery. At a later one
-// it is that of a worker that has ended, if it is like that of the server; otherwise it is replaced.
+// TestWorkerForeign: a file at the path that was not there when it was queued is that of a worker that has ended, if it is like
+// that of the server. Otherwise it is replaced at a later delivery, and not at the first.
 func TestWorkerForeign(t *testing.T) {
 	for name, tt := range map[string]struct {
 		delivered bool // before
@@ -589,7 +589,8 @@ func TestWorkerForeign(t *testing.T) {
 		state     mirror.State
 		sent      int64 // bytes
 	}{
-		"first":          {false, false, mirror.Failed, 0},
+		"first":          {false, false, mirror.Failed, 1},
+		"first, same":    {false, true, mirror.Current, 1},
 		"later, same":    {true, true, mirror.Current, 1},
 		"later, another": {true, false, mirror.Fetched, 1001},
 		"later, no time": {true, true, mirror.Fetched, 1001},
